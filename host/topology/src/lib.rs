@@ -1,1 +1,13 @@
-//! topology.
+//! The deciding half of Grampus: what is known about a cluster, what may be done about it, and why not.
+//!
+//! Everything here is pure, synchronous and total. This crate must never open a socket, read a clock or know
+//! what Kubernetes is; it is handed a [`snapshot::Snapshot`] and answers with values. A server that cannot be
+//! reached, a refusal and a wait are values too.
+//!
+//! The loop of the operator reads in this order: [`snapshot`] → [`assess`] → a policy's
+//! [`decision`] → [`guard`] → [`plan`].
+
+pub mod decision;
+pub mod facts;
+pub mod gtid;
+pub mod record;
