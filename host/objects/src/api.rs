@@ -1,0 +1,111 @@
+//! The custom resources of `grampus.dev/v1alpha1`, from which the CRDs in `deploy/crds` are generated.
+//!
+//! A field stands here only when something honours it: a field that is silently ignored is worse than none. The
+//! rules that the API server can check are CEL rules beside the fields; the rest is in [`crate::validate`].
+
+mod cluster;
+mod crds;
+mod operation;
+mod schema;
+mod status;
+mod topology;
+
+pub use cluster::*;
+pub use crds::{crd_files, crds};
+pub use operation::*;
+pub use status::*;
+pub use topology::*;
+
+/// The API group of every kind here.
+pub const GROUP: &str = "grampus.dev";
+/// The only version so far.
+pub const VERSION: &str = "v1alpha1";
+
+/// A name that Grampus derives from a cluster's name.
+///
+/// They are functions and not strings in a table, so that the operator, the command line and the tests cannot
+/// disagree about them.
+pub mod names {
+    /// The Service that applications write to.
+    pub fn primary_service(cluster: &str) -> String {
+        format!("{cluster}-primary")
+    }
+
+    /// The Service that applications read from.
+    pub fn replicas_service(cluster: &str) -> String {
+        format!("{cluster}-replicas")
+    }
+
+    /// The headless Service that gives every member a name.
+    pub fn instances_service(cluster: &str) -> String {
+        format!("{cluster}-instances")
+    }
+
+    /// The ConfigMap with the people's part of my.cnf.
+    pub fn config(cluster: &str) -> String {
+        format!("{cluster}-config")
+    }
+
+    /// The Secret with root's password.
+    pub fn root_secret(cluster: &str) -> String {
+        format!("{cluster}-root")
+    }
+
+    /// The Secret with which applications connect.
+    pub fn app_secret(cluster: &str) -> String {
+        format!("{cluster}-app")
+    }
+
+    /// The Secret with the cluster's certificate authority.
+    pub fn ca_secret(cluster: &str) -> String {
+        format!("{cluster}-ca")
+    }
+
+    /// The Secret with the passwords that only Grampus uses.
+    pub fn internal_secret(cluster: &str) -> String {
+        format!("{cluster}-internal")
+    }
+
+    /// The Secret with the members' certificate.
+    pub fn server_secret(cluster: &str) -> String {
+        format!("{cluster}-server")
+    }
+
+    /// The Secret with the certificate that the operator shows to agents.
+    pub fn operator_secret(cluster: &str) -> String {
+        format!("{cluster}-operator")
+    }
+
+    /// The pod of the member with that ordinal.
+    pub fn member(cluster: &str, ordinal: u32) -> String {
+        format!("{cluster}-{ordinal}")
+    }
+}
+
+/// The labels and annotations by which Grampus finds its objects.
+pub mod labels {
+    /// On every child: the cluster it belongs to.
+    pub const CLUSTER: &str = "grampus.dev/cluster";
+    /// On pods: `primary` or `replica`, written by the topology controller only.
+    pub const ROLE: &str = "grampus.dev/role";
+    /// On ConfigMaps that carry policy modules.
+    pub const POLICY: &str = "grampus.dev/policy";
+    /// On pods: the version of the template they were made from.
+    pub const TEMPLATE_VERSION: &str = "grampus.dev/template-version";
+    /// On children: a digest of what was applied, to find changes without writing.
+    pub const APPLIED: &str = "grampus.dev/applied";
+    /// The standard label for whoever manages an object; ours is [`MANAGER`].
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The value of [`MANAGED_BY`] on our objects.
+    pub const MANAGER: &str = "grampus";
+}
+
+/// The ports of a member's pod.
+pub mod ports {
+    /// MySQL's own protocol.
+    pub const MYSQL: i32 = 3306;
+    /// The agent, HTTP/2 with mutual TLS.
+    pub const AGENT: i32 = 8377;
+    /// The agent's probes, plain HTTP.
+    pub const HEALTH: i32 = 8378;
+}

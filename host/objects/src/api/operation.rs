@@ -1,0 +1,109 @@
+//! `MysqlOperation`: a command as an object, so that RBAC, audit logs and GitOps see it.
+//!
+//! It asks once and is never changed; asking again is another object.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A command for one cluster.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "grampus.dev",
+    version = "v1alpha1",
+    kind = "MysqlOperation",
+    plural = "mysqloperations",
+    shortname = "myo",
+    category = "grampus",
+    namespaced,
+    status = "MysqlOperationStatus",
+    derive = "PartialEq",
+    doc = "A command for one MysqlCluster, carried out once.",
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster"),
+    printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),
+    printcolumn(name = "From", type_ = "string", json_path = ".status.from"),
+    printcolumn(name = "To", type_ = "string", json_path = ".status.to"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message(
+    "spec: an operation is carried out once and cannot be changed; create another MysqlOperation"
+))]
+pub struct MysqlOperationSpec {
+    /// The name of the MysqlCluster, in the same namespace.
+    #[schemars(length(min = 1, max = 40))]
+    pub cluster: String,
+    /// What to do.
+    #[serde(rename = "type")]
+    pub kind: OperationType,
+    /// Switchover: the pod that shall lead. Without it the cluster's policy chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub to: Option<String>,
+    /// How many seconds the operation may take before it is given up and undone. 30 if not given.
+    #[serde(default = "thirty")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub timeout_seconds: i32,
+}
+
+fn thirty() -> i32 {
+    30
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OperationType {
+    /// Move the role of primary to another member, losing nothing and killing nothing.
+    Switchover,
+}
+
+/// How far an operation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Outcome {
+    /// Accepted and under way.
+    Running,
+    /// Done as asked.
+    Succeeded,
+    /// Given up; the message says why, and the cluster is as it was.
+    Failed,
+}
+
+/// What became of the operation.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MysqlOperationStatus {
+    /// How far it has come; nothing while nobody has looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// `Accepted`, `Complete` and `Failed`, see [`crate::conditions`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// One sentence for the person who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Why the member in `to` was chosen, in the policy's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The pod that led before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The pod that leads, or was meant to lead, afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// When it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it succeeded or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+impl MysqlOperationStatus {
+    /// Whether nothing more will happen to this operation.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Succeeded | Outcome::Failed))
+    }
+}

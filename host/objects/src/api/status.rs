@@ -1,0 +1,190 @@
+//! What Grampus reports about a cluster.
+//!
+//! A report only: nothing decides by it, and if it is deleted it is rebuilt. It must never hold a value that
+//! changes while the cluster is quiet.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What stands in a column for which there is no value.
+pub const NONE: &str = "-";
+
+fn none() -> String {
+    NONE.to_owned()
+}
+
+/// What Grampus has seen of a MysqlCluster and done about it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MysqlClusterStatus {
+    /// The generation of the spec that the resources controller last worked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// See [`crate::conditions`] for the types and who owns them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Members in good standing out of those wanted, as in `3/3`.
+    #[serde(default = "none")]
+    pub ready: String,
+    /// The number of members in good standing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_members: Option<i32>,
+    /// The number of members wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// The pod that takes writes, or `-` while none does.
+    #[serde(default = "none")]
+    pub primary: String,
+    /// The epoch of the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// The policies in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<PoliciesStatus>,
+    /// Each member as it was when something last changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub members: Vec<MemberStatus>,
+    /// The last time the primary was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failover: Option<FailoverStatus>,
+}
+
+impl Default for MysqlClusterStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: None,
+            conditions: Vec::new(),
+            ready: none(),
+            ready_members: None,
+            replicas: None,
+            primary: none(),
+            epoch: None,
+            policies: None,
+            members: Vec::new(),
+            last_failover: None,
+        }
+    }
+}
+
+impl MysqlClusterStatus {
+    /// The pod that takes writes, if one does.
+    pub fn primary_name(&self) -> Option<&str> {
+        Some(self.primary.as_str()).filter(|name| *name != NONE && !name.is_empty())
+    }
+}
+
+/// The policies in force.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoliciesStatus {
+    /// The module that decides which member leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_selection: Option<PolicyStatus>,
+}
+
+/// One module in force.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// The name that the module gives itself.
+    pub name: String,
+    /// The version that the module gives itself.
+    pub version: String,
+    /// The digest of the module's bytes, as in `sha256:…`.
+    pub digest: String,
+    /// Where it came from: `embedded`, or `ConfigMap NAME key KEY`.
+    pub source: String,
+    /// Why the module that the spec names is not the one in force, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What it said when it was last asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answer: Option<AnswerStatus>,
+}
+
+/// One answer of a policy and what became of it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnswerStatus {
+    /// When it was asked.
+    pub at: Time,
+    /// What it said: `promote shop-1`, `hold`.
+    pub answer: String,
+    /// Why, in the policy's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What Grampus's own check made of it, if it did not simply follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+}
+
+/// What a member does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MemberRole {
+    /// Takes writes.
+    Primary,
+    /// Follows the primary and acknowledges.
+    Replica,
+    /// Not part of the cluster yet: being made, cloned or caught up.
+    Joining,
+    /// Kept out, with what it holds; the message says why.
+    Quarantined,
+    /// Cannot be seen. Not to be taken for gone.
+    Unknown,
+}
+
+/// One member as it was when something last changed.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// The pod.
+    pub name: String,
+    /// What it does.
+    pub role: MemberRole,
+    /// Whether it is in good standing: it counts for acknowledged writes.
+    pub ready: bool,
+    /// The node it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The zone of that node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Which copy of the data it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<String>,
+    /// Transactions of the primary that it had not executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_transactions: Option<i64>,
+    /// Whether it receives from the primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiving: Option<bool>,
+    /// Whether it applies what it received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applying: Option<bool>,
+    /// What is wrong with it, or what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// How a primary was replaced.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailoverStatus {
+    /// When the loss was noticed.
+    pub at: Time,
+    /// What gave it away: `mysqld exited with signal 9`.
+    pub cause: String,
+    /// The pod that led before.
+    pub from: String,
+    /// The pod that leads since.
+    pub to: String,
+    /// The epoch that was claimed.
+    pub epoch: i64,
+    /// From notice to a primary that takes writes, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<i64>,
+}
