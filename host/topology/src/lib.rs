@@ -4,10 +4,15 @@
 //! what Kubernetes is; it is handed a [`snapshot::Snapshot`] and answers with values. A server that cannot be
 //! reached, a refusal and a wait are values too.
 //!
-//! The loop of the operator reads in this order: [`snapshot`] → [`assess`] → a policy's
-//! [`decision`] → [`guard`] → [`plan`].
+//! The operator's loop reads in this order: [`snapshot`] → [`assess`] → a policy's [`decision`] → [`guard`] →
+//! [`plan`].
 
+pub mod assess;
 pub mod decision;
 pub mod facts;
 pub mod gtid;
+pub mod guard;
+pub mod plan;
+pub mod quorum;
 pub mod record;
+pub mod snapshot;

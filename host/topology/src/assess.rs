@@ -1,0 +1,145 @@
+//! What a snapshot calls for: steps, a question for the policy, or a wait with its reason.
+//!
+//! Nothing here chooses a primary; it only finds out whether one has to be chosen. It must never derive a step
+//! from what an earlier pass meant to do, only from what the snapshot shows.
+
+mod bootstrap;
+mod failover;
+mod maintain;
+
+use std::fmt;
+
+use crate::decision::Question;
+use crate::plan::Step;
+use crate::quorum::TooFew;
+use crate::record::Phase;
+use crate::snapshot::Snapshot;
+
+/// What is to be done about a cluster now. All empty means that it is as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Assessment {
+    /// What can be done without choosing anything.
+    pub steps: Vec<Step>,
+    /// What has to be chosen.
+    pub question: Option<Asked>,
+    /// What stands in the way of something that should be so.
+    pub waiting: Vec<Waiting>,
+}
+
+/// Something that has to be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What a policy is asked.
+    pub question: Question,
+    /// The member that a person named: no policy is asked then, but the guard is.
+    pub named: Option<String>,
+}
+
+/// Something that should be so and cannot be yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// A new cluster needs to hear from every member before it makes data: one of them might hold some.
+    Members {
+        /// Who has not been heard of, and why.
+        missing: Vec<(String, String)>,
+    },
+    /// A new cluster opens once enough replicas can acknowledge.
+    FirstReplicas {
+        /// How many are needed.
+        needed: u32,
+        /// How many are ready.
+        ready: u32,
+    },
+    /// The record is gone or never was, and there is data.
+    Adoption {
+        /// What has to be so.
+        needs: String,
+    },
+    /// The primary is gone and too few members are there to know what was acknowledged.
+    Quorum(TooFew),
+    /// Something is wrong with the primary, but not enough is known to replace it.
+    Suspicion {
+        /// What is wrong, and what is missing.
+        why: String,
+    },
+    /// Another operator is in the middle of a failover.
+    OtherOperator,
+    /// The chosen primary has not opened yet.
+    Promotion {
+        /// Who.
+        primary: String,
+    },
+    /// Too few replicas are there to acknowledge, so commits wait.
+    Acknowledgements {
+        /// k.
+        needed: u32,
+        /// How many can acknowledge now.
+        present: u32,
+        /// Replicas that should and cannot.
+        missing: Vec<String>,
+    },
+    /// A member is being made a replica.
+    Member {
+        /// Who.
+        member: String,
+        /// What is going on, or what is in the way.
+        why: String,
+    },
+    /// A member holds transactions that no primary committed. A person has to decide.
+    Errant {
+        /// Who.
+        member: String,
+        /// Which transactions.
+        transactions: String,
+    },
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Members { missing } => write!(out, "waiting to hear from {}", list(missing)),
+            Self::FirstReplicas { needed, ready } => {
+                write!(out, "opens when {needed} replicas can acknowledge; {ready} can")
+            }
+            Self::Adoption { needs } => write!(out, "there is data but no record of who led: {needs}"),
+            Self::Quorum(few) => write!(
+                out,
+                "{} of the {} members that together hold every acknowledged write are there; missing: {}",
+                few.counted.len(),
+                few.needed,
+                list(&few.missing)
+            ),
+            Self::Suspicion { why } => out.write_str(why),
+            Self::OtherOperator => out.write_str("another operator is in the middle of a failover"),
+            Self::Promotion { primary } => write!(out, "{primary} is chosen and has not opened yet"),
+            Self::Acknowledgements { needed, present, missing } => write!(
+                out,
+                "commits wait: {needed} acknowledgements are needed, {present} replicas can give one; missing: {}",
+                missing.join(", ")
+            ),
+            Self::Member { member, why } => write!(out, "{member}: {why}"),
+            Self::Errant { member, transactions } => write!(
+                out,
+                "{member} holds transactions that no primary committed ({transactions}); it is left out until it is rebuilt"
+            ),
+        }
+    }
+}
+
+fn list(missing: &[(String, String)]) -> String {
+    let each: Vec<_> = missing.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+    each.join(", ")
+}
+
+/// What the snapshot calls for.
+pub fn assess(snapshot: &Snapshot) -> Assessment {
+    let Some(record) = &snapshot.record else { return bootstrap::without_record(snapshot) };
+    if bootstrap::is_under_way(record) {
+        return bootstrap::first_primary(snapshot, record);
+    }
+    match record.phase {
+        Phase::Serving => failover::serving(snapshot, record),
+        Phase::Freezing => failover::freezing(snapshot, record),
+        Phase::Promoting => failover::promoting(snapshot, record),
+    }
+}

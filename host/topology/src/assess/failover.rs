@@ -1,0 +1,262 @@
+//! What a lost primary, a half-finished failover and a planned change call for.
+//!
+//! A claim is only begun where it can be seen to end: too few members to know what was acknowledged is a wait
+//! with names, never an attempt.
+
+use crate::decision::{Question, Trigger};
+use crate::facts::{ServerState, ThreadState};
+use crate::guard::prospective_quorum;
+use crate::plan::{Order, Step, claim};
+use crate::quorum::{Quorum, TooFew, candidates, quorum, voters};
+use crate::record::{Phase, Record};
+use crate::snapshot::{MemberView, Probe, Snapshot};
+
+use super::maintain::{command, maintain};
+use super::{Asked, Assessment, Waiting};
+
+/// How long a freeze of another operator must stand still before it is taken over, so that two operators do
+/// not duel.
+const TAKEOVER_MS: u64 = 1_000;
+
+/// How long a chosen primary may be out of reach before another is chosen. It has not opened, so this costs
+/// nothing but time.
+const CHOSEN_UNREACHABLE_MS: u64 = 1_000;
+
+/// How old the primary's last word may be, in milliseconds, before a replica's lost connection makes the
+/// operator ask it again.
+const FRESH_MS: u64 = 300;
+
+/// A record that says somebody is open.
+pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
+    let mut assessment = Assessment::default();
+    let Some(primary) = snapshot.member(&record.primary) else {
+        let why = format!("{} has no pod", record.primary);
+        return lost(snapshot, record, why);
+    };
+    match (&primary.probe, primary.report().map(|report| &report.server)) {
+        (_, Some(ServerState::Stopped { exit, .. })) => {
+            let how = exit.clone().unwrap_or_else(|| "it has not been started".to_owned());
+            lost(snapshot, record, format!("mysqld of {} is gone ({how})", record.primary))
+        }
+        (_, Some(ServerState::Running(_))) if !primary.votes_in(record) => {
+            lost(snapshot, record, format!("the data of {} is not what the record knows", record.primary))
+        }
+        (_, Some(ServerState::Running(facts))) if facts.open => {
+            suspect(snapshot, record, primary, &mut assessment);
+            maintain(snapshot, record, &mut assessment);
+            switchover(snapshot, record, primary, &mut assessment);
+            assessment
+        }
+        (_, Some(ServerState::Running(_))) => closed(snapshot, record, primary),
+        (_, Some(ServerState::Starting)) => {
+            assessment.waiting.push(Waiting::Promotion { primary: record.primary.clone() });
+            assessment
+        }
+        (_, Some(ServerState::Unresponsive { for_ms })) => {
+            let why = format!("mysqld of {} has not answered for {} s", record.primary, for_ms / 1_000);
+            witnessed(snapshot, record, why)
+        }
+        (Probe::Unreachable { error, .. }, None) => {
+            witnessed(snapshot, record, format!("the agent of {} does not answer ({error})", record.primary))
+        }
+        (Probe::NotProbed | Probe::Known { .. }, None) => {
+            let why = format!("the agent of {} has not been reached yet", record.primary);
+            assessment.waiting.push(Waiting::Suspicion { why });
+            assessment
+        }
+    }
+}
+
+/// A primary that runs and takes no writes: a drain, ours or one that a crashed operator left behind.
+fn closed(snapshot: &Snapshot, record: &Record, primary: &MemberView) -> Assessment {
+    let mut assessment = Assessment::default();
+    let in_time = snapshot.switchover.as_ref().is_some_and(|asked| asked.from == record.primary && asked.left_ms > 0);
+    if in_time {
+        switchover(snapshot, record, primary, &mut assessment);
+    } else {
+        command(&mut assessment, primary, Order::Undrain);
+    }
+    assessment
+}
+
+/// A second witness decides whether something the operator alone noticed is a loss.
+fn witnessed(snapshot: &Snapshot, record: &Record, why: String) -> Assessment {
+    let witnesses = deserters(snapshot, record);
+    let alone = record.members.len() == 1;
+    if witnesses.is_empty() && !alone {
+        let why = format!("{why}, but its replicas still hear from it");
+        return Assessment { waiting: vec![Waiting::Suspicion { why }], ..Assessment::default() };
+    }
+    lost(snapshot, record, format!("{why}; {} lost it too", witnesses.join(", ")))
+}
+
+/// Replicas that no longer receive from the primary.
+fn deserters(snapshot: &Snapshot, record: &Record) -> Vec<String> {
+    let replicas = voters(snapshot, record).filter(|member| member.name != record.primary);
+    let lost = replicas.filter(|member| {
+        let channel = member.server().and_then(|facts| facts.replication.as_ref());
+        channel.is_some_and(|channel| channel.receiver != ThreadState::On)
+    });
+    lost.map(|member| member.name.clone()).collect()
+}
+
+/// A replica that lost its source makes the operator look at the primary itself at once.
+fn suspect(snapshot: &Snapshot, record: &Record, primary: &MemberView, assessment: &mut Assessment) {
+    let stale = matches!(&primary.probe, Probe::Known { age_ms, .. } if *age_ms > FRESH_MS);
+    if stale && !deserters(snapshot, record).is_empty() {
+        assessment.steps.push(Step::Probe { member: primary.name.clone() });
+    }
+}
+
+/// The primary is gone. Claims the next epoch where a freeze can be expected to end.
+fn lost(snapshot: &Snapshot, record: &Record, because: String) -> Assessment {
+    match expected(snapshot, record) {
+        Ok(()) => Assessment { steps: vec![claim(record, because)], ..Assessment::default() },
+        Err(few) => {
+            let waiting = vec![Waiting::Suspicion { why: because }, Waiting::Quorum(few)];
+            Assessment { steps: revive(snapshot, record), waiting, ..Assessment::default() }
+        }
+    }
+}
+
+/// Whether enough members answer for a freeze to be complete.
+fn expected(snapshot: &Snapshot, record: &Record) -> Result<(), TooFew> {
+    let needed = record.freeze_quorum();
+    let replicas = voters(snapshot, record).filter(|member| member.name != record.primary);
+    let (fit, unfit): (Vec<_>, Vec<_>) = replicas.partition(|member| {
+        member.in_good_standing(record) && member.server().is_some()
+    });
+    let reachable = voters(snapshot, record).filter(|member| member.report().is_some()).count();
+    let primary_intact = snapshot.member(&record.primary).is_some_and(|primary| {
+        primary.opened_as_primary_of(record) && primary.report().is_some()
+    });
+    if fit.len() >= needed || (primary_intact && reachable >= needed) {
+        return Ok(());
+    }
+    let why = |member: &MemberView| match &member.probe {
+        Probe::Unreachable { error, .. } => format!("its agent does not answer: {error}"),
+        Probe::NotProbed => "its agent has not been reached yet".to_owned(),
+        Probe::Known { .. } if !member.in_good_standing(record) => "it may have forgotten what it acknowledged".to_owned(),
+        Probe::Known { .. } => "its mysqld does not answer".to_owned(),
+    };
+    let missing = unfit.into_iter().map(|member| (member.name.clone(), why(member))).collect();
+    Err(TooFew { needed, counted: fit.into_iter().map(|member| member.name.clone()).collect(), missing })
+}
+
+/// Starts the servers that could help, without telling them whom to follow.
+fn revive(snapshot: &Snapshot, record: &Record) -> Vec<Step> {
+    let stopped = voters(snapshot, record).filter(|member| member.name != record.primary).filter(|member| {
+        member.available && matches!(member.report().map(|report| &report.server), Some(ServerState::Stopped { .. }))
+    });
+    stopped.map(|member| Step::Command { member: member.name.clone(), order: Order::Start }).collect()
+}
+
+/// An epoch that is claimed and has no primary yet.
+pub(super) fn freezing(snapshot: &Snapshot, record: &Record) -> Assessment {
+    if !snapshot.record_is_ours {
+        if snapshot.record_unchanged_ms < TAKEOVER_MS {
+            return Assessment { waiting: vec![Waiting::OtherOperator], ..Assessment::default() };
+        }
+        let because = format!("epoch {} was claimed and not finished", record.epoch);
+        return Assessment { steps: vec![claim(record, because)], ..Assessment::default() };
+    }
+    let mut assessment = Assessment::default();
+    for member in voters(snapshot, record).filter(|member| member.available) {
+        freeze(record, member, &mut assessment);
+    }
+    match quorum(snapshot, record) {
+        Ok(quorum) => assessment.question = Some(asked(snapshot, record, &quorum)),
+        Err(few) => assessment.waiting.push(Waiting::Quorum(few)),
+    }
+    assessment
+}
+
+fn freeze(record: &Record, member: &MemberView, assessment: &mut Assessment) {
+    let Some(report) = member.report() else { return };
+    let receiving = member.server().is_some_and(|facts| {
+        facts.open || facts.replication.as_ref().is_some_and(|channel| channel.receiver != ThreadState::Off)
+    });
+    let unread = matches!(&report.server, ServerState::Stopped { gtids: None, .. });
+    let former = member.opened_as_primary_of(record);
+    if !member.has_stored(record.claim()) || receiving || (former && unread) {
+        command(assessment, member, Order::Freeze);
+    } else if !former && matches!(report.server, ServerState::Stopped { .. }) {
+        command(assessment, member, Order::Start);
+    }
+}
+
+/// A primary that is chosen: it opens, its siblings follow it, whoever else is open is fenced.
+pub(super) fn promoting(snapshot: &Snapshot, record: &Record) -> Assessment {
+    let mut assessment = Assessment::default();
+    let chosen = snapshot.member(&record.primary);
+    let gone = match chosen.map(|member| &member.probe) {
+        None => Some(format!("{} has no pod any more", record.primary)),
+        Some(Probe::Unreachable { for_ms, error }) if *for_ms >= CHOSEN_UNREACHABLE_MS => {
+            Some(format!("{} was chosen and does not answer ({error})", record.primary))
+        }
+        Some(Probe::Known { .. }) if !chosen.is_some_and(|member| member.votes_in(record)) => {
+            Some(format!("the data of {} is not what the record knows", record.primary))
+        }
+        Some(Probe::Known { .. } | Probe::Unreachable { .. } | Probe::NotProbed) => None,
+    };
+    if let Some(because) = gone {
+        return lost(snapshot, record, because);
+    }
+    let Some(chosen) = chosen else { return assessment };
+    let opened = chosen.report().is_some_and(|report| report.opened_in_epoch == Some(record.epoch));
+    match chosen.server() {
+        Some(facts) if facts.open && opened => {
+            let to = Record { phase: Phase::Serving, generation: 0, base: facts.executed.clone(), ..record.clone() };
+            let because = format!("{} is open", chosen.name);
+            assessment.steps.push(Step::Advance { to: Box::new(to), because });
+            return assessment;
+        }
+        Some(facts) => {
+            let required = record.base.clone();
+            let source = (!required.is_subset_of(&facts.known())).then(|| most_advanced(snapshot, record)).flatten();
+            command(&mut assessment, chosen, Order::Promote { source, required });
+        }
+        None if chosen.report().is_some() => command(&mut assessment, chosen, Order::Start),
+        None => {}
+    }
+    assessment.waiting.push(Waiting::Promotion { primary: chosen.name.clone() });
+    maintain(snapshot, record, &mut assessment);
+    assessment
+}
+
+/// Another member that holds all that the chosen one must have.
+fn most_advanced(snapshot: &Snapshot, record: &Record) -> Option<String> {
+    let others = voters(snapshot, record).filter(|member| member.name != record.primary);
+    let holders = others.filter_map(|member| Some((member, member.server()?.known())));
+    let lacking = holders.map(|(member, known)| (record.base.subtract(&known).count(), member));
+    lacking.min_by_key(|(lacking, member)| (*lacking, member.ordinal)).map(|(_, member)| member.name.clone())
+}
+
+/// What a planned change asks, if one is asked for and the primary it is about still leads.
+fn switchover(snapshot: &Snapshot, record: &Record, primary: &MemberView, assessment: &mut Assessment) {
+    let wanted = snapshot.switchover.as_ref().filter(|asked| asked.from == record.primary && asked.left_ms > 0);
+    if wanted.is_none() || !primary.available {
+        return;
+    }
+    if let Some(quorum) = prospective_quorum(snapshot, record) {
+        assessment.question = Some(asked(snapshot, record, &quorum));
+    }
+}
+
+fn asked(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Asked {
+    let planned = snapshot.switchover.as_ref().filter(|asked| asked.from == record.primary);
+    let serving = record.phase == Phase::Serving;
+    let question = Question {
+        namespace: snapshot.namespace.clone(),
+        cluster: snapshot.cluster.clone(),
+        epoch: if serving { record.epoch + 1 } else { record.epoch },
+        trigger: if planned.is_some() { Trigger::Switchover } else { Trigger::Failover },
+        now_unix_ms: snapshot.now_unix_ms,
+        seed: record.epoch,
+        without_primary_ms: snapshot.without_primary_ms,
+        former_primary: Some(record.primary.clone()),
+        acks: record.acks,
+        candidates: candidates(snapshot, record, quorum),
+    };
+    Asked { question, named: planned.and_then(|asked| asked.to.clone()) }
+}

@@ -1,0 +1,260 @@
+//! Everything that keeps members useful beside a primary: following it, proving their memory, joining, being
+//! rebuilt, and being shut when they should not be open.
+//!
+//! Nothing here moves a role. One change of the record at a time, and none that lowers what was promised.
+
+use crate::facts::{DataState, JobKind, JobState, ServerFacts, ServerState, Standing, ThreadState};
+use crate::plan::{Order, Step};
+use crate::quorum::{errant_transactions, illegal_transactions};
+use crate::record::{Member, Phase, Record};
+use crate::snapshot::{MemberView, Snapshot};
+
+use super::{Assessment, Waiting};
+
+/// Gives a command to a member that can take one.
+pub(super) fn command(assessment: &mut Assessment, member: &MemberView, order: Order) {
+    if member.available {
+        assessment.steps.push(Step::Command { member: member.name.clone(), order });
+    }
+}
+
+/// Brings every member but the primary to where it belongs.
+pub(super) fn maintain(snapshot: &Snapshot, record: &Record, assessment: &mut Assessment) {
+    let Some(primary) = snapshot.member(&record.primary) else { return };
+    let Some(primary_facts) = primary.server() else { return };
+    if primary_facts.open && !primary.has_stored(record.claim()) {
+        command(assessment, primary, Order::Store);
+    }
+    let mut cloning = snapshot.members.iter().any(is_cloning);
+    for member in snapshot.members.iter().filter(|member| member.name != record.primary) {
+        let care = Care { snapshot, record, primary, primary_facts, member };
+        care.take(assessment, &mut cloning);
+    }
+    if record.phase == Phase::Serving && primary_facts.open {
+        raise_acks(snapshot, record, primary, assessment);
+        acknowledgements(snapshot, record, primary_facts, assessment);
+    }
+}
+
+/// Whether a member receives from this primary, from the process that runs now.
+pub(super) fn replicates_from(member: &MemberView, primary: &MemberView) -> bool {
+    let channel = member.server().and_then(|facts| facts.replication.as_ref());
+    let address = primary.pod.as_ref().map(|pod| pod.ip.as_str());
+    channel.is_some_and(|channel| {
+        Some(channel.source_host.as_str()) == address
+            && channel.receiver == ThreadState::On
+            && channel.source_uuid.is_some()
+            && channel.source_uuid == primary.server().map(|facts| facts.server_uuid)
+    })
+}
+
+fn is_cloning(member: &MemberView) -> bool {
+    let job = member.report().and_then(|report| report.job.as_ref());
+    job.is_some_and(|job| job.kind == JobKind::Clone && matches!(job.state, JobState::Running { .. }))
+}
+
+/// One member beside its primary.
+struct Care<'a> {
+    snapshot: &'a Snapshot,
+    record: &'a Record,
+    primary: &'a MemberView,
+    primary_facts: &'a ServerFacts,
+    member: &'a MemberView,
+}
+
+impl Care<'_> {
+    fn take(&self, assessment: &mut Assessment, cloning: &mut bool) {
+        let Some(report) = self.member.report() else { return };
+        if let Some(stage) = running_job(self.member) {
+            self.wait(assessment, stage);
+            return;
+        }
+        match (&report.data, &report.server) {
+            (DataState::Empty | DataState::Incomplete, _) => {
+                self.rebuild(assessment, cloning, "it has no data yet");
+            }
+            (DataState::Ready { .. }, ServerState::Running(facts)) if facts.open => {
+                self.wait(assessment, "it is open and must not be".to_owned());
+                command(assessment, self.member, Order::Fence);
+            }
+            (DataState::Ready { .. }, ServerState::Running(facts)) => self.keep(facts, assessment, cloning),
+            (DataState::Ready { .. }, ServerState::Stopped { .. }) => {
+                self.wait(assessment, "starting mysqld".to_owned());
+                command(assessment, self.member, Order::Start);
+            }
+            (DataState::Ready { .. }, ServerState::Starting) => self.wait(assessment, "starting mysqld".to_owned()),
+            (DataState::Ready { .. }, ServerState::Unresponsive { .. }) => {
+                self.wait(assessment, "its mysqld does not answer".to_owned());
+            }
+        }
+    }
+
+    /// A closed, running member: followed up, proved, taken in.
+    fn keep(&self, facts: &ServerFacts, assessment: &mut Assessment, cloning: &mut bool) {
+        if !illegal_transactions(self.record, self.member).is_empty() {
+            self.set_aside(assessment, cloning);
+            return;
+        }
+        if !self.primary_facts.open && self.record.phase == Phase::Serving {
+            return;
+        }
+        if !replicates_from(self.member, self.primary) {
+            let error = facts.replication.as_ref().map(|channel| channel.receiver_error.as_str()).unwrap_or_default();
+            let why = if error.is_empty() { "beginning to follow".to_owned() } else { format!("not receiving: {error}") };
+            self.wait(assessment, why);
+            command(assessment, self.member, Order::Follow { source: self.primary.name.clone() });
+            return;
+        }
+        let Some(channel) = &facts.replication else { return };
+        if channel.applier == ThreadState::Off {
+            self.wait(assessment, format!("not applying: {}", channel.applier_error));
+            command(assessment, self.member, Order::Follow { source: self.primary.name.clone() });
+            return;
+        }
+        if self.member.report().is_some_and(|report| report.standing != Standing::Good) {
+            self.wait(assessment, "proving that it has received everything".to_owned());
+            command(assessment, self.member, Order::GrantStanding);
+            return;
+        }
+        if !self.member.votes_in(self.record) {
+            self.take_in(assessment);
+            return;
+        }
+        if !channel.acknowledges || !self.member.has_stored(self.record.claim()) {
+            command(assessment, self.member, Order::Follow { source: self.primary.name.clone() });
+        }
+    }
+
+    /// A member with transactions that the primary's history does not hold. A former primary's tail was never
+    /// acknowledged, so the copy that holds it is replaced; anything else is for a person.
+    fn set_aside(&self, assessment: &mut Assessment, cloning: &mut bool) {
+        let errant = errant_transactions(self.record, self.member);
+        if !errant.is_empty() {
+            let transactions = errant.to_string();
+            assessment.waiting.push(Waiting::Errant { member: self.member.name.clone(), transactions });
+            return;
+        }
+        if self.record.phase == Phase::Serving && self.primary_facts.open {
+            self.rebuild(assessment, cloning, "it holds transactions that were never acknowledged");
+        }
+    }
+
+    /// Copies a healthy member, a replica rather than the primary. One copy at a time: a donor serves one.
+    fn rebuild(&self, assessment: &mut Assessment, cloning: &mut bool, why: &str) {
+        let failed = self.member.report().and_then(|report| report.job.as_ref()).and_then(|job| match &job.state {
+            JobState::Failed { error } => Some(error.clone()),
+            JobState::Running { .. } | JobState::Done => None,
+        });
+        let why = failed.map_or_else(|| why.to_owned(), |error| format!("{why}; the last copy failed: {error}"));
+        self.wait(assessment, why);
+        if *cloning || !self.member.available {
+            return;
+        }
+        *cloning = true;
+        command(assessment, self.member, Order::Clone { donor: self.donor() });
+    }
+
+    fn donor(&self) -> String {
+        let replica = self.snapshot.members.iter().find(|candidate| {
+            candidate.name != self.record.primary
+                && candidate.name != self.member.name
+                && candidate.in_good_standing(self.record)
+                && replicates_from(candidate, self.primary)
+        });
+        replica.unwrap_or(self.primary).name.clone()
+    }
+
+    /// Makes a proved member vote: a new one, or a rebuilt one under its old name.
+    fn take_in(&self, assessment: &mut Assessment) {
+        let Some(incarnation) = self.member.incarnation() else { return };
+        let wanted = self.member.ordinal < self.snapshot.desired.replicas;
+        if self.record.phase != Phase::Serving || !wanted {
+            return;
+        }
+        let mut members = self.record.members.clone();
+        members.retain(|member| member.name != self.member.name);
+        members.push(Member { name: self.member.name.clone(), incarnation });
+        members.sort_by(|left, right| left.name.cmp(&right.name));
+        let to = Record { generation: self.record.generation + 1, members, ..self.record.clone() };
+        let because = format!("{} has received everything and votes from now on", self.member.name);
+        advance(assessment, to, because);
+    }
+
+    fn wait(&self, assessment: &mut Assessment, why: String) {
+        assessment.waiting.push(Waiting::Member { member: self.member.name.clone(), why });
+    }
+}
+
+fn running_job(member: &MemberView) -> Option<String> {
+    let job = member.report()?.job.as_ref()?;
+    let JobState::Running { stage } = &job.state else { return None };
+    Some(match job.kind {
+        JobKind::Initialize => format!("initializing: {stage}"),
+        JobKind::Clone => format!("copying the data: {stage}"),
+    })
+}
+
+/// One change of the record a pass: the next one is derived from the record that this one makes.
+fn advance(assessment: &mut Assessment, to: Record, because: String) {
+    let begun = assessment.steps.iter().any(|step| matches!(step, Step::Advance { .. }));
+    if !begun {
+        assessment.steps.push(Step::Advance { to: Box::new(to), because });
+    }
+}
+
+/// A higher k: announced, put into force, and promised once everything committed before is that safe too.
+fn raise_acks(snapshot: &Snapshot, record: &Record, primary: &MemberView, assessment: &mut Assessment) {
+    let possible = (record.members.len() as u32).saturating_sub(1);
+    let wanted = snapshot.desired.acks.min(possible);
+    let Some(raising) = record.raising_acks else {
+        let present = acknowledging(snapshot, record).len() as u32;
+        if wanted > record.acks && present >= wanted {
+            let to = Record { generation: record.generation + 1, raising_acks: Some(wanted), ..record.clone() };
+            advance(assessment, to, format!("commits will wait for {wanted} acknowledgements"));
+        }
+        return;
+    };
+    let in_force = primary.has_stored(record.claim())
+        && primary.server().is_some_and(|facts| facts.semi_sync.enabled && facts.semi_sync.wait_count >= raising);
+    let Some(barrier) = snapshot.raise_barrier.as_ref().filter(|_| in_force) else {
+        command(assessment, primary, Order::SetAcks { acks: raising });
+        return;
+    };
+    let holders = snapshot.members.iter().filter(|member| {
+        member.name != record.primary
+            && member.in_good_standing(record)
+            && member.server().is_some_and(|facts| barrier.is_subset_of(&facts.known()))
+    });
+    if holders.count() as u32 >= raising {
+        let to = Record {
+            generation: record.generation + 1,
+            acks: raising,
+            raising_acks: None,
+            ..record.clone()
+        };
+        advance(assessment, to, format!("every commit is on {raising} replicas before its client hears of it"));
+    }
+}
+
+/// Voting replicas that can acknowledge now.
+fn acknowledging(snapshot: &Snapshot, record: &Record) -> Vec<String> {
+    let voting = snapshot.members.iter().filter(|member| member.name != record.primary && member.votes_in(record));
+    let present = voting.filter(|member| {
+        let channel = member.server().and_then(|facts| facts.replication.as_ref());
+        channel.is_some_and(|channel| channel.acknowledges && channel.receiver == ThreadState::On)
+    });
+    present.map(|member| member.name.clone()).collect()
+}
+
+/// Says who is missing when commits wait.
+fn acknowledgements(snapshot: &Snapshot, record: &Record, primary: &ServerFacts, assessment: &mut Assessment) {
+    let needed = record.effective_acks();
+    if primary.semi_sync.clients >= needed {
+        return;
+    }
+    let present = acknowledging(snapshot, record);
+    let missing = record.members.iter().map(|member| member.name.clone());
+    let missing = missing.filter(|name| *name != record.primary && !present.contains(name)).collect();
+    let present = primary.semi_sync.clients;
+    assessment.waiting.push(Waiting::Acknowledgements { needed, present, missing });
+}

@@ -1,0 +1,141 @@
+//! What is done: steps, and how an approved choice becomes some.
+//!
+//! A step says what, never how. Every one may be carried out twice, and a pass that is cut off anywhere is
+//! followed by one that derives what is left from what it sees; nothing here may rely on an earlier pass.
+
+use std::fmt;
+
+use crate::gtid::GtidSet;
+use crate::guard::Approved;
+use crate::record::{Phase, Record};
+use crate::snapshot::Snapshot;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Replace the record, if it is still the one of the snapshot. Nothing after it is done in the same pass.
+    Advance {
+        /// The new record.
+        to: Box<Record>,
+        /// Why, for people.
+        because: String,
+    },
+    /// Tell a member something, under the record of the snapshot.
+    Command {
+        /// The pod's name.
+        member: String,
+        /// What.
+        order: Order,
+    },
+    /// Ask a member at once whether it is there.
+    Probe {
+        /// The pod's name.
+        member: String,
+    },
+}
+
+/// What a member is told. Members are named; whoever executes the step looks up where they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Store the record.
+    Store,
+    /// Make the first data of the cluster.
+    Initialize,
+    /// Start mysqld closed.
+    Start,
+    /// Replace its data by a copy.
+    Clone {
+        /// Whose.
+        donor: String,
+    },
+    /// Receive from a member.
+    Follow {
+        /// Which.
+        source: String,
+    },
+    /// Receive nothing more.
+    Freeze,
+    /// Prove that it received everything the primary had committed by now.
+    GrantStanding,
+    /// Catch up and open.
+    Promote {
+        /// Who has what it lacks.
+        source: Option<String>,
+        /// What it must have executed before it opens.
+        required: GtidSet,
+    },
+    /// Let commits wait for so many replicas.
+    SetAcks {
+        /// k.
+        acks: u32,
+    },
+    /// End every commit that waits, unacknowledged, and mysqld with it.
+    Fence,
+    /// Let writes under way finish and take no more.
+    Drain,
+    /// Take writes again.
+    Undrain,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store => out.write_str("store the record"),
+            Self::Initialize => out.write_str("initialize the first data"),
+            Self::Start => out.write_str("start mysqld closed"),
+            Self::Clone { donor } => write!(out, "clone {donor}"),
+            Self::Follow { source } => write!(out, "follow {source}"),
+            Self::Freeze => out.write_str("freeze"),
+            Self::GrantStanding => out.write_str("prove its standing"),
+            Self::Promote { source: None, .. } => out.write_str("open as primary"),
+            Self::Promote { source: Some(source), .. } => write!(out, "catch up from {source} and open as primary"),
+            Self::SetAcks { acks } => write!(out, "wait for {acks} acknowledgements"),
+            Self::Fence => out.write_str("fence"),
+            Self::Drain => out.write_str("drain"),
+            Self::Undrain => out.write_str("take writes again"),
+        }
+    }
+}
+
+/// What follows from an approved choice.
+///
+/// In a freeze the choice is recorded; everything else follows from that record in the passes after it. In a
+/// switchover the primary is drained first and the epoch is claimed when it is.
+pub fn plan(snapshot: &Snapshot, approved: &Approved) -> Vec<Step> {
+    let Some(record) = &snapshot.record else { return Vec::new() };
+    match record.phase {
+        Phase::Freezing => vec![promotion(record, approved)],
+        Phase::Serving => vec![drain_or_claim(snapshot, record, approved)],
+        Phase::Promoting => Vec::new(),
+    }
+}
+
+fn promotion(record: &Record, approved: &Approved) -> Step {
+    let to = Record {
+        phase: Phase::Promoting,
+        generation: 0,
+        primary: approved.primary().to_owned(),
+        primary_since_epoch: record.epoch,
+        primary_server_uuid: Some(approved.server_uuid()),
+        base: approved.required().clone(),
+        ..record.clone()
+    };
+    Step::Advance { to: Box::new(to), because: format!("{}: {}", approved.primary(), approved.reason()) }
+}
+
+fn drain_or_claim(snapshot: &Snapshot, record: &Record, approved: &Approved) -> Step {
+    let drained = snapshot.member(&record.primary).and_then(|primary| primary.server()).is_some_and(|facts| {
+        facts.offline && facts.read_only && facts.semi_sync.waiting_commits == 0
+    });
+    if drained {
+        claim(record, format!("switchover from {} to {}", record.primary, approved.primary()))
+    } else {
+        Step::Command { member: record.primary.clone(), order: Order::Drain }
+    }
+}
+
+/// The next epoch, begun by a freeze.
+pub(crate) fn claim(record: &Record, because: String) -> Step {
+    let to = Record { epoch: record.epoch + 1, phase: Phase::Freezing, generation: 0, ..record.clone() };
+    Step::Advance { to: Box::new(to), because }
+}

@@ -1,0 +1,235 @@
+//! Which members a failover has frozen, what they hold together, and who of them may be chosen.
+//!
+//! This is where "an acknowledged write survives" is decided, so nothing here may count a member on a guess:
+//! a member counts only by what it reported after it stored the claim.
+
+use crate::decision::{Candidate, Ineligible};
+use crate::facts::{ServerState, ThreadState};
+use crate::gtid::GtidSet;
+use crate::record::Record;
+use crate::snapshot::{MemberView, Probe, Snapshot};
+
+/// Words for [`Ineligible::code`].
+pub mod code {
+    /// Its agent does not answer.
+    pub const UNREACHABLE: &str = "unreachable";
+    /// Its mysqld is not running or does not answer.
+    pub const NOT_RUNNING: &str = "not-running";
+    /// It has not been cut from the former primary under this claim.
+    pub const NOT_FROZEN: &str = "not-frozen";
+    /// It is no voting member, or its data is not what the record knows.
+    pub const NOT_A_MEMBER: &str = "not-a-member";
+    /// It may have forgotten what it acknowledged.
+    pub const UNPROVED: &str = "unproved";
+    /// It holds transactions that no primary committed.
+    pub const ERRANT: &str = "errant";
+    /// It is being removed.
+    pub const LEAVING: &str = "leaving";
+    /// Its applier stopped with an error.
+    pub const APPLIER_BROKEN: &str = "applier-broken";
+    /// It led until now.
+    pub const FORMER_PRIMARY: &str = "former-primary";
+    /// Its pod is being deleted.
+    pub const TERMINATING: &str = "terminating";
+}
+
+/// A freeze that is complete enough to choose from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quorum {
+    /// Every transaction that can have been acknowledged, and perhaps more.
+    pub union: GtidSet,
+    /// Whether the former primary, stopped, had to be counted because too few replicas were there.
+    pub counts_former_primary: bool,
+}
+
+/// Why there is nothing to choose from yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TooFew {
+    /// N − k.
+    pub needed: usize,
+    /// Members that count.
+    pub counted: Vec<String>,
+    /// Members that do not, each with the reason.
+    pub missing: Vec<(String, String)>,
+}
+
+/// The quorum of the record's freeze, or of the members as they stand for a switchover.
+///
+/// # Errors
+/// [`TooFew`] names who is missing and why.
+pub fn quorum(snapshot: &Snapshot, record: &Record) -> Result<Quorum, TooFew> {
+    let needed = record.freeze_quorum();
+    let mut counted = Vec::new();
+    let mut missing = Vec::new();
+    let mut union = GtidSet::new();
+    for member in voters(snapshot, record) {
+        if member.name == record.primary && member.opened_as_primary_of(record) {
+            continue;
+        }
+        match frozen_transactions(member, record) {
+            Ok(known) => {
+                union = union.union(&record.legal_part(&known));
+                counted.push(member.name.clone());
+            }
+            Err(reason) => missing.push((member.name.clone(), reason.message)),
+        }
+    }
+    missing.extend(unseen(snapshot, record));
+    if counted.len() >= needed {
+        return Ok(Quorum { union, counts_former_primary: false });
+    }
+    match former_primary_alone(snapshot, record, needed) {
+        Some(known) => Ok(Quorum { union: union.union(&record.legal_part(&known)), counts_former_primary: true }),
+        None => Err(TooFew { needed, counted, missing }),
+    }
+}
+
+/// Members of the record of which the snapshot has no view at all.
+fn unseen(snapshot: &Snapshot, record: &Record) -> Vec<(String, String)> {
+    let unseen = record.members.iter().filter(|member| snapshot.member(&member.name).is_none());
+    unseen.map(|member| (member.name.clone(), "has no pod".to_owned())).collect()
+}
+
+/// The views of the record's members.
+pub fn voters<'a>(snapshot: &'a Snapshot, record: &'a Record) -> impl Iterator<Item = &'a MemberView> {
+    snapshot.members.iter().filter(|member| record.incarnation_of(&member.name).is_some())
+}
+
+/// The recorded primary suffices alone if it opened under its claim, is the same data, holds the base, and
+/// enough agents have stored the new claim for nobody else to be promoted beside it.
+fn former_primary_alone(snapshot: &Snapshot, record: &Record, needed: usize) -> Option<GtidSet> {
+    let primary = snapshot.member(&record.primary)?;
+    if !primary.opened_as_primary_of(record) || !primary.has_stored(record.claim()) {
+        return None;
+    }
+    let known = primary.known_transactions()?;
+    let stored = voters(snapshot, record).filter(|member| member.has_stored(record.claim())).count();
+    (record.base.is_subset_of(&known) && stored >= needed).then_some(known)
+}
+
+/// What a frozen replica holds.
+///
+/// # Errors
+/// The reason why it does not count.
+fn frozen_transactions(member: &MemberView, record: &Record) -> Result<GtidSet, Ineligible> {
+    let refuse = |code: &str, message: String| Err(ineligible(code, message));
+    let report = match &member.probe {
+        Probe::Known { report, .. } => report,
+        Probe::Unreachable { error, .. } => return refuse(code::UNREACHABLE, format!("its agent does not answer: {error}")),
+        Probe::NotProbed => return refuse(code::UNREACHABLE, "its agent has not been reached yet".to_owned()),
+    };
+    if !member.votes_in(record) {
+        return refuse(code::NOT_A_MEMBER, "its data is not the data that votes; it has to be rebuilt".to_owned());
+    }
+    if !member.in_good_standing(record) {
+        return refuse(code::UNPROVED, "it may have forgotten what it acknowledged".to_owned());
+    }
+    if record.leaving.as_deref() == Some(member.name.as_str()) {
+        return refuse(code::LEAVING, "it is being removed".to_owned());
+    }
+    if !member.has_stored(record.claim()) {
+        return refuse(code::NOT_FROZEN, "it has not stored this claim".to_owned());
+    }
+    let ServerState::Running(facts) = &report.server else {
+        return refuse(code::NOT_RUNNING, "its mysqld does not answer".to_owned());
+    };
+    let receiving = facts.replication.as_ref().is_some_and(|channel| channel.receiver != ThreadState::Off);
+    if receiving || facts.open {
+        return refuse(code::NOT_FROZEN, "it still receives from the former primary".to_owned());
+    }
+    Ok(facts.known())
+}
+
+/// Every voting member as a policy sees it, given what the quorum holds together.
+pub fn candidates(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Vec<Candidate> {
+    let mut candidates: Vec<_> =
+        voters(snapshot, record).map(|member| candidate(snapshot, record, quorum, member)).collect();
+    candidates.sort_by(|left, right| left.name.cmp(&right.name));
+    candidates
+}
+
+fn candidate(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member: &MemberView) -> Candidate {
+    let known = member.known_transactions().unwrap_or_default();
+    let executed = member.server().map(|facts| facts.executed.clone()).unwrap_or_default();
+    let pod = member.pod.clone().unwrap_or_default();
+    Candidate {
+        name: member.name.clone(),
+        ordinal: member.ordinal,
+        zone: pod.zone,
+        node: pod.node,
+        labels: pod.labels,
+        ineligible: ineligibilities(snapshot, record, quorum, member),
+        missing_transactions: quorum.union.subtract(&known).count(),
+        unapplied_transactions: quorum.union.intersect(&known).subtract(&executed).count(),
+        node_ready: pod.node_ready,
+        node_cordoned: pod.node_cordoned,
+        version: member.server().map(|facts| facts.version.clone()).unwrap_or_default(),
+        facts: Vec::new(),
+    }
+}
+
+fn ineligibilities(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member: &MemberView) -> Vec<Ineligible> {
+    let mut reasons = Vec::new();
+    if member.name == record.primary && member.opened_as_primary_of(record) {
+        return former_primary_reasons(quorum, member);
+    }
+    // While the record is Serving the question is a switchover: nobody is frozen yet, and everything else holds.
+    match frozen_transactions(member, record) {
+        Err(reason) if reason.code == code::NOT_FROZEN && is_serving(record) => {}
+        Err(reason) => reasons.push(reason),
+        Ok(_) => {}
+    }
+    if let Some(facts) = member.server() {
+        let errant = errant_transactions(record, member);
+        if !errant.is_empty() {
+            reasons.push(ineligible(code::ERRANT, format!("it holds transactions that no primary committed: {errant}")));
+        }
+        let broken = facts.replication.as_ref().filter(|channel| {
+            channel.applier == ThreadState::Off && !channel.applier_error.is_empty()
+        });
+        if let Some(channel) = broken {
+            reasons.push(ineligible(code::APPLIER_BROKEN, format!("its applier stopped: {}", channel.applier_error)));
+        }
+    }
+    let terminating = member.pod.as_ref().is_none_or(|pod| pod.terminating);
+    if terminating && member.report().is_some() && snapshot.members.len() > 1 {
+        reasons.push(ineligible(code::TERMINATING, "its pod is being deleted".to_owned()));
+    }
+    reasons
+}
+
+/// A former primary is reopened in place only where nobody else can lead.
+fn former_primary_reasons(quorum: &Quorum, member: &MemberView) -> Vec<Ineligible> {
+    if quorum.counts_former_primary && member.known_transactions().is_some() {
+        return Vec::new();
+    }
+    vec![ineligible(code::FORMER_PRIMARY, "it led until now".to_owned())]
+}
+
+/// Transactions of a member that are neither legal nor a former primary's unacknowledged tail.
+pub fn errant_transactions(record: &Record, member: &MemberView) -> GtidSet {
+    let illegal = illegal_transactions(record, member);
+    let tail = former_servers(record, member).into_iter().fold(GtidSet::new(), |tail, server| tail.union(&illegal.of_server(server)));
+    illegal.subtract(&tail)
+}
+
+/// Transactions of a member that the current primary's history does not hold.
+pub fn illegal_transactions(record: &Record, member: &MemberView) -> GtidSet {
+    let known = member.known_transactions().unwrap_or_default();
+    known.subtract(&record.legal_part(&known))
+}
+
+/// Servers that once led: whoever has transactions in the base, and this member itself if it was ever opened.
+fn former_servers(record: &Record, member: &MemberView) -> Vec<uuid::Uuid> {
+    let own = member.report().filter(|report| report.opened_in_epoch.is_some());
+    let own = own.and(member.server()).map(|facts| facts.server_uuid);
+    record.base.servers().chain(own).collect()
+}
+
+fn is_serving(record: &Record) -> bool {
+    record.phase == crate::record::Phase::Serving
+}
+
+fn ineligible(code: &str, message: String) -> Ineligible {
+    Ineligible { code: code.to_owned(), message }
+}

@@ -1,0 +1,185 @@
+//! What is known about a cluster at one moment, gathered before anything is decided.
+//!
+//! A snapshot is a value: no handles, no clock, nothing that changes under the reader. What could not be
+//! observed is [`Probe::Unreachable`] or [`Probe::NotProbed`] and must never be read as absent.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::facts::{DataState, MemberReport, ServerFacts, ServerState, Standing};
+use crate::gtid::GtidSet;
+use crate::record::{Claim, Record};
+
+/// One cluster at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// The namespace of the cluster.
+    pub namespace: String,
+    /// The name of the cluster.
+    pub cluster: String,
+    /// When this was put together, in milliseconds since 1970.
+    pub now_unix_ms: u64,
+    /// The record, read from the API server. None where there is none.
+    pub record: Option<Record>,
+    /// For how long, in milliseconds, this operator has seen that record unchanged.
+    pub record_unchanged_ms: u64,
+    /// Whether this operator wrote the record as it stands: a freeze of its own, not another's.
+    pub record_is_ours: bool,
+    /// What the user asks for.
+    pub desired: Desired,
+    /// Every pod that should or does vote, sorted by ordinal.
+    pub members: Vec<MemberView>,
+    /// A planned change of primary that somebody asked for.
+    pub switchover: Option<Switchover>,
+    /// For how long, in milliseconds, no writable primary has been seen. 0 while there is one.
+    pub without_primary_ms: u64,
+    /// A higher k is being introduced, and this is what had been committed when it came into force.
+    pub raise_barrier: Option<GtidSet>,
+}
+
+/// What the user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Desired {
+    /// N: how many members vote.
+    pub replicas: u32,
+    /// k: how many replicas acknowledge a commit.
+    pub acks: u32,
+}
+
+/// A planned change of primary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Switchover {
+    /// The member that was named; None asks the policy.
+    pub to: Option<String>,
+    /// The member that led when the operation began.
+    pub from: String,
+    /// What is left of its time, in milliseconds.
+    pub left_ms: u64,
+}
+
+/// One member at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberView {
+    /// The pod's name.
+    pub name: String,
+    /// The number at the end of it.
+    pub ordinal: u32,
+    /// What Kubernetes says of it. None where there is no such pod.
+    pub pod: Option<PodFacts>,
+    /// What its agent says.
+    pub probe: Probe,
+    /// Whether it can be given a command: none given under this record is under way, and none failed just now.
+    pub available: bool,
+}
+
+/// What Kubernetes says of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodFacts {
+    /// Its address; empty until it has one.
+    pub ip: String,
+    /// Its node; empty until it has one.
+    pub node: String,
+    /// `topology.kubernetes.io/zone` of that node; empty where there is none.
+    pub zone: String,
+    /// Whether that node is Ready.
+    pub node_ready: bool,
+    /// Whether that node is closed to new pods.
+    pub node_cordoned: bool,
+    /// Whether the pod is being deleted.
+    pub terminating: bool,
+    /// Its labels, sorted by key.
+    pub labels: Vec<(String, String)>,
+}
+
+/// What is known through a member's agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "probe")]
+pub enum Probe {
+    /// Its last report, over a connection that is alive.
+    #[serde(rename_all = "camelCase")]
+    Known {
+        /// What it said.
+        report: Box<MemberReport>,
+        /// How old that is, in milliseconds. A report is pushed when something changes, so age alone is no sign.
+        age_ms: u64,
+    },
+    /// It does not answer.
+    #[serde(rename_all = "camelCase")]
+    Unreachable {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+        /// Why, in the words of the connection.
+        error: String,
+    },
+    /// Nobody has asked yet.
+    NotProbed,
+}
+
+impl Snapshot {
+    /// The view of a member.
+    pub fn member(&self, name: &str) -> Option<&MemberView> {
+        self.members.iter().find(|member| member.name == name)
+    }
+}
+
+impl MemberView {
+    /// The last report, if the agent is reachable.
+    pub fn report(&self) -> Option<&MemberReport> {
+        match &self.probe {
+            Probe::Known { report, .. } => Some(report),
+            Probe::Unreachable { .. } | Probe::NotProbed => None,
+        }
+    }
+
+    /// What its mysqld says, if it runs and answers.
+    pub fn server(&self) -> Option<&ServerFacts> {
+        match &self.report()?.server {
+            ServerState::Running(facts) => Some(facts),
+            ServerState::Stopped { .. } | ServerState::Starting | ServerState::Unresponsive { .. } => None,
+        }
+    }
+
+    /// Which copy of the data it holds.
+    pub fn incarnation(&self) -> Option<Uuid> {
+        self.report().map(|report| report.data).and_then(DataState::incarnation)
+    }
+
+    /// Whether the data it votes with is the data the record knows.
+    pub fn votes_in(&self, record: &Record) -> bool {
+        self.incarnation().is_some_and(|mine| record.incarnation_of(&self.name) == Some(mine))
+    }
+
+    /// Whether it votes, and remembers everything it ever acknowledged.
+    pub fn in_good_standing(&self, record: &Record) -> bool {
+        self.votes_in(record) && self.report().is_some_and(|report| report.standing == Standing::Good)
+    }
+
+    /// Whether its agent has stored exactly this claim.
+    pub fn has_stored(&self, claim: Claim) -> bool {
+        self.report().and_then(|report| report.record.as_ref()).is_some_and(|stored| stored.claim() == claim)
+    }
+
+    /// Whether this data was ever opened for writing while the record's primary led, by that primary.
+    pub fn opened_as_primary_of(&self, record: &Record) -> bool {
+        record.primary == self.name
+            && self.votes_in(record)
+            && self
+                .report()
+                .and_then(|report| report.opened_in_epoch)
+                .is_some_and(|opened| opened >= record.primary_since_epoch)
+    }
+
+    /// Every transaction this member is known to hold: from its server or, when that is stopped, from its logs.
+    pub fn known_transactions(&self) -> Option<GtidSet> {
+        match &self.report()?.server {
+            ServerState::Running(facts) => Some(facts.known()),
+            ServerState::Stopped { gtids, .. } => gtids.clone(),
+            ServerState::Starting | ServerState::Unresponsive { .. } => None,
+        }
+    }
+}
