@@ -1,0 +1,62 @@
+//! Runs the machine's own tools (`ip`, `nft`, `ctr`) and turns a failure into words. It must never
+//! be used for what runs inside the lab: that goes through `enter`.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Runs a command to its end and returns its standard output.
+pub fn run(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| missing(command))?;
+    finish(command, output)
+}
+
+/// The same with `input` on the command's standard input.
+pub fn run_with_input(command: &mut Command, input: &str) -> Result<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| missing(command))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that ends without reading says why in its own words.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output()?;
+    finish(command, output)
+}
+
+/// `ip` with words separated by blanks.
+pub fn ip(words: &str) -> Result<String> {
+    run(Command::new("ip").args(words.split_whitespace()))
+}
+
+fn finish(command: &Command, output: std::process::Output) -> Result<String> {
+    if !output.status.success() {
+        bail!(
+            "{} failed ({}): {}",
+            describe(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn missing(command: &Command) -> String {
+    format!(
+        "cannot run {}: is it installed? tests/lab/setup.sh installs what the lab needs",
+        command.get_program().display()
+    )
+}
+
+fn describe(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
+    words.join(" ")
+}
