@@ -1,0 +1,86 @@
+//! Golden tests: a change of what is applied to running clusters must show as a reviewed difference.
+
+use super::*;
+use crate::problem::Problem;
+use crate::validate::{InstallationDefaults, validate};
+
+pub(crate) fn cluster(spec: &str) -> ValidatedCluster {
+    let yaml = format!(
+        "apiVersion: grampus.dev/v1alpha1\nkind: MysqlCluster\nmetadata: {{name: shop, namespace: store, uid: u-1}}\nspec: {spec}\n"
+    );
+    let defaults = InstallationDefaults { image: "example.org/mysql:8.4".to_owned() };
+    validate(&serde_saphyr::from_str(&yaml).unwrap(), &defaults)
+        .unwrap_or_else(|problems| panic!("{}", Problem::join(&problems)))
+}
+
+pub(crate) fn shop() -> ValidatedCluster {
+    cluster("{storage: {size: 10Gi}}")
+}
+
+fn of(cluster: &ValidatedCluster) -> Children {
+    children(cluster, &Installation { grampus_image: "example.org/grampus:1".to_owned() })
+}
+
+#[test]
+fn the_smallest_spec() {
+    let children = of(&shop());
+    insta::assert_yaml_snapshot!("config", children.config);
+    insta::assert_yaml_snapshot!("instances", children.instances);
+    insta::assert_yaml_snapshot!("primary", children.primary);
+    insta::assert_yaml_snapshot!("replicas", children.replicas);
+    insta::assert_yaml_snapshot!("budget", children.budget);
+    insta::assert_yaml_snapshot!("stateful_set", children.stateful_set);
+}
+
+#[test]
+fn every_field_of_the_spec_shows() {
+    let children = of(&cluster(EVERYTHING));
+    insta::assert_yaml_snapshot!("everything_config", children.config);
+    insta::assert_yaml_snapshot!("everything_primary", children.primary);
+    insta::assert_yaml_snapshot!("everything_replicas", children.replicas);
+    insta::assert_yaml_snapshot!("everything_stateful_set", children.stateful_set);
+}
+
+const EVERYTHING: &str = "
+  image: example.org/mysql:9.7
+  imagePullSecrets: [{name: pull}]
+  replicas: 5
+  storage: {size: 20Gi, className: fast, accessModes: [ReadWriteOncePod]}
+  deletionPolicy: Delete
+  resources: {requests: {cpu: '1', memory: 4Gi}, limits: {cpu: '8', memory: 4Gi}}
+  config: {max_connections: 400, sql_mode: ANSI_QUOTES}
+  durability: {acks: 2}
+  rootPasswordSecret: {name: mine, key: root}
+  bootstrap: {new: {database: orders, user: till, charset: latin1, lowerCaseTableNames: 1}}
+  scheduling:
+    nodeSelector: {disk: ssd}
+    affinity: {nodeAffinity: {}}
+    tolerations: [{key: database, operator: Exists}]
+    topologySpread: [{maxSkew: 2, topologyKey: rack, whenUnsatisfiable: DoNotSchedule}]
+    priorityClassName: high
+  podMetadata: {labels: {team: shop}, annotations: {note: 'yes'}}
+  services:
+    primary: {type: LoadBalancer, labels: {a: b}, annotations: {c: d}}
+    replicas: {type: NodePort}
+";
+
+#[test]
+fn a_single_member_can_be_evicted() {
+    assert!(of(&cluster("{replicas: 1, storage: {size: 1Gi}}")).budget.is_none());
+}
+
+#[test]
+fn a_person_cannot_take_a_member_out_of_the_selector() {
+    let set = of(&cluster("{storage: {size: 1Gi}, podMetadata: {labels: {team: shop}}}")).stateful_set.spec.unwrap();
+    let pod = set.template.metadata.unwrap().labels.unwrap();
+    for (key, value) in set.selector.match_labels.unwrap() {
+        assert_eq!(pod.get(&key), Some(&value));
+    }
+}
+
+#[test]
+fn services_that_follow_a_role_select_nothing() {
+    let children = of(&shop());
+    assert!(children.primary.spec.unwrap().selector.is_none());
+    assert!(children.replicas.spec.unwrap().selector.is_none());
+}
