@@ -1,1 +1,104 @@
-//! operator.
+//! The operator: two controllers over MysqlClusters, the policies they ask, and what watches them.
+//!
+//! *Resources* writes the children of a cluster, *topology* moves its roles, so that a slow write of a child never
+//! delays a failover. Nothing here decides who leads: that is a policy's answer and [`topology::guard`]'s verdict.
+
+pub mod agents;
+pub mod cache;
+pub mod certificates;
+mod http;
+mod lease;
+mod metrics;
+pub mod policies;
+pub mod resources;
+#[path = "topology.rs"]
+pub mod roles;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What an operator is told when it starts.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// The namespace the operator runs in, for its Lease.
+    #[arg(long, env = "GRAMPUS_OPERATOR_NAMESPACE", default_value = "grampus-system")]
+    pub namespace: String,
+    /// A name that tells this operator from the others: its pod's.
+    #[arg(long, env = "GRAMPUS_OPERATOR_NAME", default_value = "operator")]
+    pub name: String,
+    /// The image with the grampus binary, from which pods take their agent.
+    #[arg(long, env = "GRAMPUS_IMAGE")]
+    pub image: String,
+    /// The MySQL image of clusters that name none.
+    #[arg(long, env = "GRAMPUS_MYSQL_IMAGE", default_value = "mysql:9.7")]
+    pub mysql_image: String,
+    /// Where health and metrics are served.
+    #[arg(long, env = "GRAMPUS_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+}
+
+/// What every part of the operator shares.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What it last said.
+    pub cache: Arc<cache::Cache>,
+    /// Whether this operator acts.
+    pub leads: watch::Receiver<bool>,
+    /// The policies in force.
+    pub policies: Arc<policies::Policies>,
+    /// Writes Events.
+    pub recorder: Recorder,
+    /// What Prometheus is told.
+    pub metrics: Arc<metrics::Metrics>,
+}
+
+/// Runs the operator until told to stop.
+///
+/// # Errors
+/// The API server could not be reached at the start, the address could not be listened on, or the engine could
+/// not be made.
+pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -> anyhow::Result<()> {
+    let client = Client::try_default().await.context("no Kubernetes API server is configured")?;
+    let metrics = Arc::new(metrics::Metrics::new());
+    let (leads_writer, leads) = watch::channel(false);
+    let policies = policies::Policies::new(client.clone(), compiler).context("the policy engine could not be made")?;
+    let reporter = Reporter { controller: "grampus".to_owned(), instance: Some(options.name.clone()) };
+    let (cache, appeared) = cache::Cache::start(&client, &stop);
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        client: client.clone(),
+        cache: cache.clone(),
+        leads: leads.clone(),
+        policies: policies.clone(),
+        metrics: metrics.clone(),
+    });
+    let serving = tokio::spawn(http::serve(options.listen, context.clone(), stop.clone()));
+    let campaign = {
+        let (client, stop) = (client.clone(), stop.clone());
+        let (namespace, name) = (options.namespace.clone(), options.name.clone());
+        tokio::spawn(async move { lease::campaign(client, &namespace, name, leads_writer, stop).await })
+    };
+    cache.ready().await;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "the operator is up");
+    let children = tokio::spawn(resources::run(resources::Settings::of(&options), context.clone(), stop.clone()));
+    let modules = tokio::spawn(policies.run(cache, stop.clone()));
+    let roles = tokio::spawn(roles::run(context, appeared, stop.clone()));
+    let ended = tokio::select! {
+        ended = serving => ended.context("the health server panicked")?.context("the health server ended"),
+        ended = children => ended.context("the resources controller panicked")?.context("the resources controller ended"),
+        ended = modules => ended.context("the policy loader panicked"),
+        ended = roles => ended.context("the topology controller panicked"),
+    };
+    stop.cancel();
+    // Gives the Lease back.
+    let _ = campaign.await;
+    ended
+}

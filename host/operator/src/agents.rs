@@ -1,0 +1,240 @@
+//! One lasting link to every agent: its reports as they come, commands as they are given.
+//!
+//! A link only carries. It must never decide what silence means: it says since when an agent has been silent,
+//! and the topology says whether that matters.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use topology::facts::MemberReport;
+use wire::{Heartbeat, Request, Response, WIRE_VERSION};
+use wire_client::Connection;
+
+/// How long a connection may take to come about. A living agent answers within milliseconds.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a stream may be silent: one missed heartbeat and a half.
+const SILENT_AFTER: Duration = Duration::from_millis(wire::QUIET_HEARTBEAT_MS * 3 / 2);
+
+/// How often a lost agent is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+
+/// What was last seen of an agent.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// No attempt has ended yet.
+    NotProbed,
+    /// It answers.
+    Known {
+        /// Its last report.
+        report: Arc<MemberReport>,
+        /// When it last said anything.
+        at: Instant,
+    },
+    /// It does not answer.
+    Unreachable {
+        /// Since when.
+        since: Instant,
+        /// Why.
+        error: String,
+    },
+}
+
+/// Where an agent is, and how to prove who asks.
+#[derive(Clone)]
+pub struct Target {
+    /// The pod's address and the agent's port.
+    pub address: SocketAddr,
+    /// `POD.CLUSTER-instances.NAMESPACE.svc`.
+    pub server_name: String,
+    /// The cluster's CA and the operator's certificate.
+    pub tls: Arc<rustls::ClientConfig>,
+}
+
+/// A link to one agent. Dropping it ends it.
+pub struct Link {
+    target: Target,
+    shared: Arc<Shared>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    seen: watch::Sender<Seen>,
+    connection: Mutex<Option<Connection>>,
+    wake: Arc<Notify>,
+    /// Asks the task to give the present connection up.
+    hang_up: Notify,
+}
+
+impl Link {
+    /// Begins to connect. `before` is what was known of this member through an earlier link: a silence that
+    /// began there goes on. Every change wakes `wake`.
+    pub fn open(target: Target, before: Seen, wake: Arc<Notify>) -> Self {
+        let before = match before {
+            Seen::Known { .. } => Seen::Unreachable { since: Instant::now(), error: "its pod was replaced".to_owned() },
+            other => other,
+        };
+        let shared = Arc::new(Shared {
+            seen: watch::Sender::new(before),
+            connection: Mutex::new(None),
+            wake,
+            hang_up: Notify::new(),
+        });
+        let task = tokio::spawn(keep(target.clone(), shared.clone()));
+        Self { target, shared, task }
+    }
+
+    /// The address it leads to.
+    pub fn address(&self) -> SocketAddr {
+        self.target.address
+    }
+
+    /// What was last seen.
+    pub fn seen(&self) -> Seen {
+        self.shared.seen.borrow().clone()
+    }
+
+    /// A handle for giving commands from another task.
+    pub fn caller(&self) -> Caller {
+        Caller { shared: self.shared.clone() }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Gives commands over a link.
+#[derive(Clone)]
+pub struct Caller {
+    shared: Arc<Shared>,
+}
+
+impl Caller {
+    /// Gives a command and waits for what comes of it, at most `within`. The report that comes with the answer
+    /// counts as seen.
+    ///
+    /// # Errors
+    /// A sentence: there is no connection, it broke, or the time passed. The command may have been obeyed.
+    pub async fn command(&self, request: &Request, within: Duration) -> Result<Response, String> {
+        let connection = self.shared.connection().ok_or("there is no connection to its agent")?;
+        match timeout(within, connection.command(request)).await {
+            Ok(Ok(response)) => {
+                self.shared.known(response.report.clone());
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {} ms", within.as_millis())),
+        }
+    }
+
+    /// Asks for a report now. Silence for longer than `within` ends the connection and counts as unreachable.
+    ///
+    /// # Errors
+    /// As [`Caller::command`].
+    pub async fn probe(&self, within: Duration) -> Result<MemberReport, String> {
+        let connection = self.shared.connection().ok_or("there is no connection to its agent")?;
+        let error = match timeout(within, connection.report()).await {
+            Ok(Ok(Heartbeat { report: Some(report), .. })) => {
+                self.shared.known((*report).clone());
+                return Ok(*report);
+            }
+            Ok(Ok(Heartbeat { report: None, .. })) => return Err("its agent has no report yet".to_owned()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer to a probe within {} ms", within.as_millis()),
+        };
+        self.shared.unreachable(error.clone());
+        self.shared.hang_up.notify_one();
+        Err(error)
+    }
+}
+
+impl Shared {
+    fn connection(&self) -> Option<Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_connection(&self, connection: Option<Connection>) {
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
+    fn known(&self, report: MemberReport) {
+        self.seen.send_replace(Seen::Known { report: Arc::new(report), at: Instant::now() });
+        self.wake.notify_one();
+    }
+
+    fn alive(&self) {
+        self.seen.send_if_modified(|seen| match seen {
+            Seen::Known { at, .. } => {
+                *at = Instant::now();
+                false
+            }
+            Seen::NotProbed | Seen::Unreachable { .. } => false,
+        });
+    }
+
+    fn unreachable(&self, error: String) {
+        let began = self.seen.send_if_modified(|seen| match seen {
+            Seen::Unreachable { error: last, .. } => {
+                *last = error;
+                false
+            }
+            Seen::NotProbed | Seen::Known { .. } => {
+                *seen = Seen::Unreachable { since: Instant::now(), error };
+                true
+            }
+        });
+        if began {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Keeps a link up for as long as it is wanted.
+async fn keep(target: Target, shared: Arc<Shared>) {
+    let mut retry = interval(RETRY_EVERY);
+    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        retry.tick().await;
+        let error = tokio::select! {
+            error = listen(&target, &shared) => error,
+            () = shared.hang_up.notified() => "it did not answer a probe".to_owned(),
+        };
+        shared.set_connection(None);
+        shared.unreachable(error);
+    }
+}
+
+/// Connects and listens until something breaks; says what did.
+async fn listen(target: &Target, shared: &Shared) -> String {
+    let open = Connection::open(target.address, target.tls.clone(), &target.server_name);
+    let connection = match timeout(CONNECT_WITHIN, open).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return error.to_string(),
+        Err(_) => return "no connection to its agent in time".to_owned(),
+    };
+    let mut reports = match timeout(CONNECT_WITHIN, connection.reports()).await {
+        Ok(Ok(reports)) => reports,
+        Ok(Err(error)) => return error.to_string(),
+        Err(_) => return "its agent accepted a connection and said nothing".to_owned(),
+    };
+    shared.set_connection(Some(connection));
+    loop {
+        match timeout(SILENT_AFTER, reports.next()).await {
+            Ok(Some(Ok(heartbeat))) if heartbeat.wire != WIRE_VERSION => {
+                return format!("its agent speaks version {} of the protocol, this operator {WIRE_VERSION}", heartbeat.wire);
+            }
+            Ok(Some(Ok(Heartbeat { report: Some(report), .. }))) => shared.known(*report),
+            Ok(Some(Ok(Heartbeat { report: None, .. }))) => shared.alive(),
+            Ok(Some(Err(error))) => return error.to_string(),
+            Ok(None) => return "its agent ended the connection".to_owned(),
+            Err(_) => return "its agent went silent".to_owned(),
+        }
+    }
+}

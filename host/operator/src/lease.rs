@@ -1,0 +1,107 @@
+//! Which operator acts. The Lease only spares the others the work: safety rests on the record's
+//! compare-and-swap, so nothing here may be relied upon to keep two operators from acting at once.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// How long a leader may be silent before another takes over.
+const LASTS: Duration = Duration::from_secs(3);
+
+/// How often the leader says that it is there: three times within [`LASTS`].
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+
+/// The Lease's name in the operator's namespace.
+const NAME: &str = "grampus-operator";
+
+/// Campaigns until told to stop; `leads` says whether this operator acts.
+pub async fn campaign(client: Client, namespace: &str, identity: String, leads: watch::Sender<bool>, stop: CancellationToken) {
+    let leases: Api<Lease> = Api::namespaced(client, namespace);
+    let mut tick = interval(RENEW_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watched = Watched { renewed: None, since: Instant::now(), held_until: Instant::now() };
+    while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        let mine = tokio::time::timeout(LASTS, attempt(&leases, &identity, &mut watched)).await;
+        match mine {
+            Ok(Ok(true)) => watched.held_until = Instant::now() + LASTS,
+            Ok(Ok(false)) => watched.held_until = Instant::now(),
+            Ok(Err(error)) => tracing::debug!(%error, "the Lease could not be read or renewed"),
+            Err(_) => tracing::debug!("the API server did not answer about the Lease"),
+        }
+        // Without an API server nobody can take the Lease away, and nothing can be recorded either.
+        let holds = Instant::now() < watched.held_until;
+        if leads.send_if_modified(|now| std::mem::replace(now, holds) != holds) {
+            tracing::info!(leader = holds, "leadership changed");
+        }
+    }
+    release(&leases, &identity).await;
+}
+
+/// What this operator saw of the Lease on its own clock; clocks of others are not compared.
+struct Watched {
+    renewed: Option<(Option<String>, Option<MicroTime>)>,
+    since: Instant,
+    held_until: Instant,
+}
+
+async fn attempt(leases: &Api<Lease>, identity: &str, watched: &mut Watched) -> kube::Result<bool> {
+    let Some(mut lease) = leases.get_opt(NAME).await? else {
+        let lease = Lease {
+            metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
+            spec: Some(spec(identity, 0)),
+        };
+        return created(leases.create(&PostParams::default(), &lease).await);
+    };
+    let current = lease.spec.clone().unwrap_or_default();
+    let ours = current.holder_identity.as_deref() == Some(identity);
+    let renewed = Some((current.holder_identity.clone(), current.renew_time.clone()));
+    if watched.renewed != renewed {
+        watched.renewed = renewed;
+        watched.since = Instant::now();
+    }
+    let free = current.holder_identity.as_deref().is_none_or(str::is_empty);
+    if !ours && !free && watched.since.elapsed() < LASTS {
+        return Ok(false);
+    }
+    let transitions = current.lease_transitions.unwrap_or(0) + i32::from(!ours);
+    lease.spec = Some(spec(identity, transitions));
+    // The resourceVersion that was read goes along: of two that try at once, one fails.
+    created(leases.replace(NAME, &PostParams::default(), &lease).await)
+}
+
+fn created(result: kube::Result<Lease>) -> kube::Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn spec(identity: &str, transitions: i32) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: Some(identity.to_owned()),
+        lease_duration_seconds: Some(LASTS.as_secs() as i32),
+        lease_transitions: Some(transitions),
+        renew_time: Some(MicroTime(Timestamp::now())),
+        ..LeaseSpec::default()
+    }
+}
+
+/// Gives the Lease up, so that a planned restart costs no time. If it fails the Lease merely runs out.
+async fn release(leases: &Api<Lease>, identity: &str) {
+    let Ok(Some(mut lease)) = leases.get_opt(NAME).await else { return };
+    let Some(spec) = lease.spec.as_mut() else { return };
+    if spec.holder_identity.as_deref() == Some(identity) {
+        spec.holder_identity = Some(String::new());
+        if let Err(error) = leases.replace(NAME, &PostParams::default(), &lease).await {
+            tracing::debug!(%error, "the Lease was not given back; it runs out by itself");
+        }
+    }
+}

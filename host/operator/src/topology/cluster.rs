@@ -1,0 +1,337 @@
+//! One cluster's loop: observe, assess, decide, guard, act, publish.
+//!
+//! What it remembers between passes only spares work or measures time; a new operator that remembers nothing
+//! comes to the same decisions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use objects::api::{MysqlCluster, names};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use topology::assess::{Asked, Assessment, assess};
+use topology::decision::{Answer, Trigger};
+use topology::facts::ServerState;
+use topology::gtid::GtidSet;
+use topology::guard::guard;
+use topology::plan::{Order, Step, plan};
+use topology::record::{Phase, Record};
+use topology::snapshot::{Desired, Snapshot};
+use wire::Endpoint;
+
+use super::agenda::Agenda;
+use super::endpoints::Endpoints;
+use super::execute::{Board, Errand, PROBE_WITHIN};
+use super::observe::{address_of, observe};
+use super::publish::{Choice, Publisher};
+use super::record::{Records, ReplaceError, Versioned};
+use crate::Context;
+use crate::agents::{Link, Seen, Target};
+use crate::cache::ClusterKey;
+
+/// How often a cluster is looked at when nothing says that it changed. Only memory is read then.
+const QUIET_PASS: Duration = Duration::from_secs(1);
+
+/// The same while something is not as it should be.
+const BUSY_PASS: Duration = Duration::from_millis(200);
+
+/// How many passes may follow one another at once because each changed the record. A failover takes four.
+const CONSECUTIVE: usize = 8;
+
+/// One cluster and everything the operator holds for it.
+pub struct Cluster {
+    pub(super) context: Arc<Context>,
+    pub(super) key: ClusterKey,
+    pub(super) links: HashMap<String, Link>,
+    pub(super) record: Option<Versioned>,
+    pub(super) record_seen: Instant,
+    pub(super) without_primary: Option<Instant>,
+    pub(super) raise_barrier: Option<GtidSet>,
+    pub(super) agenda: Agenda,
+    written_by_us: Option<String>,
+    loaded: bool,
+    records: Records,
+    board: Board,
+    endpoints: Endpoints,
+    publisher: Publisher,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    wake: Arc<Notify>,
+}
+
+impl Cluster {
+    /// A cluster that nothing is known of yet.
+    pub fn new(context: Arc<Context>, key: ClusterKey, wake: Arc<Notify>) -> Self {
+        Self {
+            records: Records::new(context.client.clone(), &key),
+            endpoints: Endpoints::new(context.client.clone(), &key),
+            publisher: Publisher::new(&context, &key),
+            agenda: Agenda::new(&context, &key),
+            links: HashMap::new(),
+            record: None,
+            record_seen: Instant::now(),
+            without_primary: None,
+            raise_barrier: None,
+            written_by_us: None,
+            loaded: false,
+            board: Board::default(),
+            tls: None,
+            context,
+            key,
+            wake,
+        }
+    }
+
+    /// Works until the cluster is deleted or the operator is told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        tracing::info!(cluster = %self.key, "watching");
+        let mut pause = BUSY_PASS;
+        while !stop.is_cancelled() {
+            // Either the wait ends or somebody wakes the cluster: both mean the same.
+            let _ = stop.run_until_cancelled(timeout(pause, self.wake.notified())).await;
+            let Some(object) = self.context.cache.cluster(&self.key) else { break };
+            pause = match self.pass(&object).await {
+                Ok(true) => QUIET_PASS,
+                Ok(false) => BUSY_PASS,
+                Err(error) => {
+                    tracing::warn!(cluster = %self.key, error = format!("{error:#}"), "this pass was cut short");
+                    QUIET_PASS
+                }
+            };
+        }
+        self.context.cache.unregister(&self.key);
+        tracing::info!(cluster = %self.key, "no longer watching");
+    }
+
+    /// One look at the cluster, and what follows from it. True if everything is as it should be.
+    async fn pass(&mut self, object: &MysqlCluster) -> anyhow::Result<bool> {
+        self.connect().await?;
+        self.recall().await?;
+        let leads = *self.context.leads.borrow();
+        let desired = desired(object);
+        for _ in 0..CONSECUTIVE {
+            self.agenda.refresh(self.record.as_ref().map(|versioned| &versioned.record), leads).await;
+            let snapshot = self.look(desired);
+            if !leads || object.spec.paused {
+                return Ok(true);
+            }
+            if let Some(primary) = open_primary(&snapshot) {
+                self.endpoints.point_at(&snapshot, primary).await?;
+            }
+            let mut assessment = assess(&snapshot);
+            let choice = self.choose(&snapshot, &mut assessment).await;
+            let again = self.act(&snapshot, &assessment.steps, object).await?;
+            self.agenda.settle(&snapshot, choice.as_ref()).await;
+            if !again {
+                let quiet = assessment.steps.is_empty() && assessment.waiting.is_empty() && assessment.question.is_none();
+                self.endpoints.label(&snapshot, &self.context.cache).await;
+                self.publisher.publish(object, &snapshot, &assessment, &self.board).await;
+                return Ok(quiet);
+            }
+        }
+        Ok(false)
+    }
+
+    /// One snapshot, and the clocks that depend on it.
+    fn look(&mut self, desired: Desired) -> Snapshot {
+        self.raise_barrier = self.record.as_ref().and_then(|versioned| self.board.raise_barrier(versioned.record.claim()));
+        let snapshot = observe(self, desired);
+        let open = open_primary(&snapshot).is_some();
+        match (open, self.without_primary) {
+            (true, _) => self.without_primary = None,
+            (false, None) => self.without_primary = Some(Instant::now()),
+            (false, Some(_)) => {}
+        }
+        snapshot
+    }
+
+    /// Asks whoever has to be asked, and adds to the steps what the guard approves.
+    async fn choose(&mut self, snapshot: &Snapshot, assessment: &mut Assessment) -> Option<Choice> {
+        let asked = assessment.question.as_ref()?;
+        let choice = self.ask(asked).await;
+        let verdict = guard(snapshot, &choice.answer);
+        if let Ok(approved) = &verdict {
+            assessment.steps.extend(plan(snapshot, approved));
+        }
+        let choice = Choice { verdict: Some(verdict.map(|approved| approved.primary().to_owned())), ..choice };
+        self.publisher.answered(&choice);
+        Some(choice)
+    }
+
+    async fn ask(&self, asked: &Asked) -> Choice {
+        let question = asked.question.clone();
+        if let Some(named) = &asked.named {
+            let answer = Answer::Promote {
+                candidate: named.clone(),
+                reason: format!("{named} was named by the operation"),
+                ranking: Vec::new(),
+            };
+            return Choice { answer, by: "the operation".to_owned(), failures: Vec::new(), took_micros: 0, trigger: question.trigger, verdict: None };
+        }
+        let held_for = Duration::from_millis(question.without_primary_ms);
+        let trigger: Trigger = question.trigger;
+        self.context.policies.decide(&self.key, question, held_for).await.unwrap_or_else(|| Choice::nobody(trigger))
+    }
+
+    /// Carries out steps. True if the record changed, so that another pass should follow at once.
+    async fn act(&mut self, snapshot: &Snapshot, steps: &[Step], object: &MysqlCluster) -> anyhow::Result<bool> {
+        for step in steps {
+            match step {
+                Step::Advance { to, because } => return self.advance(snapshot, to, because, object).await,
+                Step::Probe { member } => self.probe(member),
+                Step::Command { member, order } => self.send(snapshot, member, order),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn advance(&mut self, snapshot: &Snapshot, to: &Record, because: &str, object: &MysqlCluster) -> anyhow::Result<bool> {
+        let owner = kube::Resource::controller_owner_ref(object, &());
+        match self.records.replace(&self.key.name, self.record.as_ref(), to, owner).await {
+            Ok(written) => {
+                tracing::info!(cluster = %self.key, record = %to.claim(), primary = to.primary, because, "record advanced");
+                if snapshot.record.as_ref().map(|record| record.primary_since_epoch) != Some(to.primary_since_epoch) {
+                    self.board.forget_barriers();
+                }
+                self.publisher.advanced(object, snapshot, to, because).await;
+                self.written_by_us = written.version();
+                self.take(written);
+                Ok(true)
+            }
+            Err(ReplaceError::Conflict) => {
+                tracing::info!(cluster = %self.key, offered = %to.claim(), "somebody else advanced the record first");
+                self.loaded = false;
+                Ok(false)
+            }
+            Err(error @ ReplaceError::Api(_)) => {
+                self.loaded = false;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn probe(&self, member: &str) {
+        let Some(link) = self.links.get(member) else { return };
+        let caller = link.caller();
+        // Whatever comes of it is on the link, and the link wakes the cluster.
+        tokio::spawn(async move { caller.probe(PROBE_WITHIN).await.map(drop) });
+    }
+
+    fn send(&self, snapshot: &Snapshot, member: &str, order: &Order) {
+        let (Some(link), Some(record)) = (self.links.get(member), &self.record) else { return };
+        let other = match order {
+            Order::Clone { donor: name } | Order::Follow { source: name } | Order::Promote { source: Some(name), .. } => {
+                endpoint(snapshot, name)
+            }
+            _ => None,
+        };
+        let errand = Errand {
+            cluster: self.key.to_string(),
+            member: member.to_owned(),
+            order: order.clone(),
+            record: record.record.clone(),
+            caller: link.caller(),
+            primary: self.links.get(&record.record.primary).map(Link::caller),
+            other,
+        };
+        errand.send(&self.board, self.wake.clone());
+    }
+
+    /// Keeps a link to every pod that has an address. A pod that is gone keeps its old link, which says since
+    /// when it has been silent.
+    async fn connect(&mut self) -> anyhow::Result<()> {
+        let Some(tls) = self.tls().await? else { return Ok(()) };
+        for pod in self.context.cache.pods.state() {
+            let ours = pod.labels().get(objects::api::labels::CLUSTER) == Some(&self.key.name)
+                && pod.namespace().as_deref() == Some(self.key.namespace.as_str());
+            let Some(address) = ours.then(|| address_of(&pod)).flatten() else { continue };
+            let Ok(ip) = address.parse() else { continue };
+            let name = pod.name_any();
+            let target = Target {
+                address: std::net::SocketAddr::new(ip, wire::AGENT_PORT),
+                server_name: format!("{name}.{}.{}.svc", names::instances_service(&self.key.name), self.key.namespace),
+                tls: tls.clone(),
+            };
+            let before = self.links.get(&name).map_or((None, Seen::NotProbed), |link| (Some(link.address()), link.seen()));
+            if before.0 != Some(target.address) {
+                self.links.insert(name, Link::open(target, before.1, self.wake.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The operator's certificate for this cluster, once the resources controller has made it.
+    async fn tls(&mut self) -> anyhow::Result<Option<Arc<rustls::ClientConfig>>> {
+        if self.tls.is_none() {
+            self.tls = crate::certificates::client_config(&self.context.client, &self.key).await?;
+        }
+        Ok(self.tls.clone())
+    }
+
+    /// Takes the newest record: what this operator wrote last, or what a watch or a read brought since.
+    async fn recall(&mut self) -> anyhow::Result<()> {
+        let stored = self.context.cache.topologies.get(&ObjectRef::new(&self.key.name).within(&self.key.namespace));
+        let newer = stored.filter(|stored| {
+            let known = self.record.as_ref();
+            known.is_none_or(|known| stored.spec.record.claim() > known.record.claim())
+        });
+        if let Some(stored) = newer {
+            self.take(Versioned::seen(&stored));
+            self.loaded = true;
+        }
+        if !self.loaded {
+            let read = self.records.read(&self.key.name).await?;
+            self.loaded = true;
+            match read {
+                Some(read) => self.take(read),
+                None => self.record = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, versioned: Versioned) {
+        if self.record.as_ref().map(Versioned::version) != Some(versioned.version()) {
+            self.record_seen = Instant::now();
+        }
+        self.record = Some(versioned);
+    }
+
+    /// Whether the record stands as this operator wrote it.
+    pub(super) fn record_is_ours(&self) -> bool {
+        let version = self.record.as_ref().and_then(Versioned::version);
+        version.is_some() && version == self.written_by_us
+    }
+
+    /// Whether a member can be given a command.
+    pub(super) fn is_available(&self, member: &str) -> bool {
+        self.board.is_available(member, self.record.as_ref().map(|versioned| versioned.record.claim()))
+    }
+}
+
+/// What the user asks for, where it makes sense; the resources controller says what does not.
+fn desired(object: &MysqlCluster) -> Desired {
+    let replicas = object.spec.replicas.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(3);
+    let acks = object.spec.durability.as_ref().and_then(|durability| durability.acks);
+    let default = if replicas == 1 { 0 } else { ((replicas - 1) / 2).max(1) };
+    Desired { replicas, acks: acks.and_then(|acks| u32::try_from(acks).ok()).unwrap_or(default) }
+}
+
+/// The member that is open under the record, if one is.
+pub fn open_primary(snapshot: &Snapshot) -> Option<&str> {
+    let record = snapshot.record.as_ref().filter(|record| record.phase != Phase::Freezing)?;
+    let primary = snapshot.member(&record.primary)?;
+    let opened = primary.opened_as_primary_of(record) && primary.server().is_some_and(|facts| facts.open);
+    opened.then_some(primary.name.as_str())
+}
+
+/// Where a running member is.
+fn endpoint(snapshot: &Snapshot, name: &str) -> Option<Endpoint> {
+    let member = snapshot.member(name)?;
+    let host = member.pod.as_ref().map(|pod| pod.ip.clone()).filter(|host| !host.is_empty())?;
+    let ServerState::Running(facts) = &member.report()?.server else { return None };
+    Some(Endpoint { member: name.to_owned(), host, server_uuid: facts.server_uuid })
+}

@@ -1,0 +1,172 @@
+//! Points the Services at members: the EndpointSlices of `-primary` and `-replicas`, and the pods' role labels.
+//!
+//! A slice carries the epoch it was written in. This module must never replace a slice of a later epoch: an
+//! operator that slept through a failover would send writers to the old primary.
+
+use std::collections::HashMap;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use objects::api::{labels, names};
+use topology::facts::ThreadState;
+use topology::record::Record;
+use topology::snapshot::{MemberView, Snapshot};
+
+use crate::cache::{Cache, ClusterKey};
+
+/// The epoch in which a slice was written.
+const EPOCH: &str = "grampus.dev/epoch";
+
+/// The EndpointSlices and labels of one cluster.
+pub struct Endpoints {
+    client: Client,
+    key: ClusterKey,
+    /// What was last written: nothing is written twice.
+    written: HashMap<String, (u64, Vec<String>)>,
+}
+
+impl Endpoints {
+    /// Nothing written yet.
+    pub fn new(client: Client, key: &ClusterKey) -> Self {
+        Self { client, key: key.clone(), written: HashMap::new() }
+    }
+
+    /// Sends writers to this member, and readers to its replicas.
+    pub async fn point_at(&mut self, snapshot: &Snapshot, primary: &str) -> anyhow::Result<()> {
+        let Some(record) = &snapshot.record else { return Ok(()) };
+        let Some(leader) = snapshot.member(primary) else { return Ok(()) };
+        self.write(names::primary_service(&self.key.name), record.epoch, &[leader]).await?;
+        let fit: Vec<_> = snapshot.members.iter().filter(|member| is_fit(record, leader, member)).collect();
+        let readers = if fit.is_empty() { vec![leader] } else { fit };
+        self.write(names::replicas_service(&self.key.name), record.epoch, &readers).await
+    }
+
+    async fn write(&mut self, name: String, epoch: u64, members: &[&MemberView]) -> anyhow::Result<()> {
+        let mut addresses: Vec<_> = members.iter().filter_map(|member| Some(member.pod.as_ref()?.ip.clone())).collect();
+        addresses.sort();
+        if addresses.iter().any(String::is_empty) || self.written.get(&name) == Some(&(epoch, addresses.clone())) {
+            return Ok(());
+        }
+        let api: Api<EndpointSlice> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        let current = api.get_opt(&name).await?;
+        let wanted = slice(&self.key, &name, epoch, members);
+        match current {
+            None => {
+                let mut wanted = wanted;
+                wanted.metadata.owner_references = self.owner().await?;
+                api.create(&PostParams::default(), &wanted).await?;
+            }
+            Some(current) if epoch_of(&current) > epoch => {
+                anyhow::bail!("EndpointSlice {name} was written in a later epoch than {epoch}; the record is read again");
+            }
+            Some(mut current) => {
+                if current.endpoints != wanted.endpoints || epoch_of(&current) != epoch {
+                    current.endpoints = wanted.endpoints;
+                    current.ports = wanted.ports;
+                    current.annotations_mut().insert(EPOCH.to_owned(), epoch.to_string());
+                    // The resourceVersion that was read goes along.
+                    api.replace(&name, &PostParams::default(), &current).await?;
+                    tracing::info!(cluster = %self.key, slice = name, epoch, addresses = addresses.join(","), "pointed");
+                }
+            }
+        }
+        self.written.insert(name, (epoch, addresses));
+        Ok(())
+    }
+
+    /// The record owns the slices, so that they go when the cluster goes.
+    async fn owner(&self) -> anyhow::Result<Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>>> {
+        let clusters: Api<objects::api::MysqlCluster> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        let cluster = clusters.get(&self.key.name).await?;
+        Ok(kube::Resource::controller_owner_ref(&cluster, &()).map(|owner| vec![owner]))
+    }
+
+    /// Writes each pod's role where the pod does not carry it yet. A label is a convenience: when it cannot be
+    /// written the next pass tries again.
+    pub async fn label(&self, snapshot: &Snapshot, cache: &Cache) {
+        let Some(record) = &snapshot.record else { return };
+        let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        let open = super::cluster::open_primary(snapshot);
+        for member in &snapshot.members {
+            let Some(pod) = cache.pod(&self.key.namespace, &member.name) else { continue };
+            let role = if open == Some(member.name.as_str()) {
+                "primary"
+            } else if member.name != record.primary && member.in_good_standing(record) {
+                "replica"
+            } else {
+                continue;
+            };
+            if pod.labels().get(labels::ROLE).map(String::as_str) == Some(role) {
+                continue;
+            }
+            let patch = serde_json::json!({ "metadata": { "uid": pod.uid(), "labels": { labels::ROLE: role } } });
+            if let Err(error) = api.patch(&member.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+                tracing::debug!(cluster = %self.key, member = member.name, %error, "its role label was not written");
+            }
+        }
+    }
+}
+
+/// Whether readers may be sent to a replica.
+fn is_fit(record: &Record, leader: &MemberView, member: &MemberView) -> bool {
+    let channel = member.server().filter(|facts| !facts.offline).and_then(|facts| facts.replication.as_ref());
+    member.name != leader.name
+        && member.in_good_standing(record)
+        && channel.is_some_and(|channel| channel.receiver == ThreadState::On && channel.applier == ThreadState::On)
+}
+
+fn epoch_of(slice: &EndpointSlice) -> u64 {
+    slice.annotations().get(EPOCH).and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
+}
+
+fn slice(key: &ClusterKey, name: &str, epoch: u64, members: &[&MemberView]) -> EndpointSlice {
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(key.namespace.clone()),
+        labels: Some(
+            [
+                ("kubernetes.io/service-name", name),
+                ("endpointslice.kubernetes.io/managed-by", "grampus.dev"),
+                (labels::MANAGED_BY, labels::MANAGER),
+                (labels::CLUSTER, key.name.as_str()),
+            ]
+            .map(|(label, value)| (label.to_owned(), value.to_owned()))
+            .into(),
+        ),
+        annotations: Some([(EPOCH.to_owned(), epoch.to_string())].into()),
+        ..ObjectMeta::default()
+    };
+    let mut endpoints: Vec<_> = members.iter().filter_map(|member| endpoint(key, member)).collect();
+    endpoints.sort_by(|left, right| left.addresses.cmp(&right.addresses));
+    EndpointSlice {
+        metadata,
+        address_type: "IPv4".to_owned(),
+        endpoints: Some(endpoints),
+        ports: Some(vec![EndpointPort {
+            name: Some("mysql".to_owned()),
+            port: Some(i32::from(wire::MYSQL_PORT)),
+            protocol: Some("TCP".to_owned()),
+            ..EndpointPort::default()
+        }]),
+    }
+}
+
+fn endpoint(key: &ClusterKey, member: &MemberView) -> Option<Endpoint> {
+    let pod = member.pod.as_ref()?;
+    Some(Endpoint {
+        addresses: vec![pod.ip.clone()],
+        conditions: Some(EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) }),
+        hostname: None,
+        node_name: Some(pod.node.clone()).filter(|node| !node.is_empty()),
+        target_ref: Some(ObjectReference {
+            kind: Some("Pod".to_owned()),
+            name: Some(member.name.clone()),
+            namespace: Some(key.namespace.clone()),
+            ..ObjectReference::default()
+        }),
+        zone: Some(pod.zone.clone()).filter(|zone| !zone.is_empty()),
+        ..Endpoint::default()
+    })
+}

@@ -1,0 +1,211 @@
+//! Carries out steps: names become addresses, orders become commands, and what comes back is remembered.
+//!
+//! It decides nothing. A command runs in its own task, so that a slow member never holds up a fast one; its end
+//! wakes the cluster, and the next pass sees what came of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use topology::gtid::GtidSet;
+use topology::plan::Order;
+use topology::record::{Claim, Record};
+use wire::{Command, Endpoint, Outcome, Request, WIRE_VERSION};
+
+use crate::agents::Caller;
+
+/// How long a member is left alone after a command failed, so that a broken one is not asked a thousand times.
+const BACKOFF: Duration = Duration::from_millis(500);
+
+/// How long most commands may take: each is a few statements on a local socket.
+const USUAL: Duration = Duration::from_secs(5);
+
+/// How long an agent is asked to try to catch up and open before it reports back.
+const PROMOTE_MS: u64 = 2_000;
+
+/// How long a drain may take. Commits under way end within one round trip to a replica.
+const DRAIN_MS: u64 = 3_000;
+
+/// How long a silent member may take to answer a probe before it counts as out of reach.
+pub const PROBE_WITHIN: Duration = Duration::from_millis(300);
+
+/// What the commands under way, and those that ended, leave behind for the next pass.
+#[derive(Clone, Default)]
+pub struct Board {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    under_way: HashMap<String, (u64, Claim)>,
+    not_before: HashMap<String, Instant>,
+    failures: HashMap<String, Failure>,
+    raised: Option<(Claim, GtidSet)>,
+    barriers: HashMap<String, GtidSet>,
+    next: u64,
+}
+
+/// What a member last failed to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What it was told, and what it answered.
+    pub what: String,
+}
+
+impl Board {
+    /// Whether a member can be given a command under this claim.
+    pub fn is_available(&self, member: &str, claim: Option<Claim>) -> bool {
+        let inner = self.lock();
+        let busy = inner.under_way.get(member).is_some_and(|(_, under)| Some(*under) == claim);
+        let resting = inner.not_before.get(member).is_some_and(|until| Instant::now() < *until);
+        !busy && !resting
+    }
+
+    /// What a member last failed to do, until it succeeds at something.
+    pub fn failure(&self, member: &str) -> Option<Failure> {
+        self.lock().failures.get(member).cloned()
+    }
+
+    /// What had been committed when the higher k of this claim came into force.
+    pub fn raise_barrier(&self, claim: Claim) -> Option<GtidSet> {
+        self.lock().raised.as_ref().filter(|(under, _)| *under == claim).map(|(_, barrier)| barrier.clone())
+    }
+
+    /// Forgets what belonged to an earlier primary.
+    pub fn forget_barriers(&self) {
+        self.lock().barriers.clear();
+    }
+
+    fn begin(&self, member: &str, claim: Claim) -> u64 {
+        let mut inner = self.lock();
+        inner.next += 1;
+        let number = inner.next;
+        inner.under_way.insert(member.to_owned(), (number, claim));
+        number
+    }
+
+    fn end(&self, member: &str, number: u64, failure: Option<String>) {
+        let mut inner = self.lock();
+        if inner.under_way.get(member).is_some_and(|(latest, _)| *latest == number) {
+            inner.under_way.remove(member);
+        }
+        match failure {
+            Some(what) => {
+                inner.not_before.insert(member.to_owned(), Instant::now() + BACKOFF);
+                inner.failures.insert(member.to_owned(), Failure { what });
+            }
+            None => {
+                inner.not_before.remove(member);
+                inner.failures.remove(member);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One command, with everything needed to give it.
+pub struct Errand {
+    /// The cluster, for the log.
+    pub cluster: String,
+    /// The member that is told.
+    pub member: String,
+    /// What it is told.
+    pub order: Order,
+    /// The record it is told under.
+    pub record: Record,
+    /// The link to it.
+    pub caller: Caller,
+    /// The link to the primary, for barriers.
+    pub primary: Option<Caller>,
+    /// Where the member that the order names is.
+    pub other: Option<Endpoint>,
+}
+
+impl Errand {
+    /// Sends it on its way. Its end wakes `wake`.
+    pub fn send(self, board: &Board, wake: Arc<Notify>) {
+        let number = board.begin(&self.member, self.record.claim());
+        let board = board.clone();
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let failure = self.run(&board).await.err();
+            let took_ms = started.elapsed().as_millis();
+            match &failure {
+                None => tracing::info!(cluster = self.cluster, member = self.member, order = %self.order, took_ms, "done"),
+                Some(failure) => {
+                    tracing::info!(cluster = self.cluster, member = self.member, order = %self.order, took_ms, failure, "not done");
+                }
+            }
+            board.end(&self.member, number, failure);
+            wake.notify_one();
+        });
+    }
+
+    async fn run(&self, board: &Board) -> Result<(), String> {
+        let command = self.command(board).await?;
+        let within = match &self.order {
+            Order::Promote { .. } => Duration::from_millis(PROMOTE_MS) + USUAL,
+            Order::Drain => Duration::from_millis(DRAIN_MS) + USUAL,
+            _ => USUAL,
+        };
+        let request = Request { wire: WIRE_VERSION, record: self.record.clone(), command };
+        let response = self.caller.command(&request, within).await.map_err(|error| format!("{}: {error}", self.order))?;
+        if let (Order::SetAcks { .. }, Outcome::Done) = (&self.order, &response.outcome)
+            && let topology::facts::ServerState::Running(facts) = &response.report.server
+        {
+            board.lock().raised = Some((self.record.claim(), facts.executed.clone()));
+        }
+        if matches!((&self.order, &response.outcome), (Order::GrantStanding, Outcome::Done)) {
+            board.lock().barriers.remove(&self.member);
+        }
+        match response.outcome {
+            Outcome::Done | Outcome::Pending { .. } => Ok(()),
+            Outcome::Stale { stale } => Err(format!("{}: the agent has promised more: {stale}", self.order)),
+            Outcome::Refused { reason } => Err(format!("{}: refused: {reason}", self.order)),
+            Outcome::Failed { error } => Err(format!("{}: {error}", self.order)),
+        }
+    }
+
+    async fn command(&self, board: &Board) -> Result<Command, String> {
+        let other = || self.other.clone().ok_or_else(|| format!("{}: where that member is, is not known yet", self.order));
+        Ok(match &self.order {
+            Order::Store => Command::Store,
+            Order::Initialize => Command::Initialize,
+            Order::Start => Command::Start,
+            Order::Clone { .. } => Command::Clone { donor: other()? },
+            Order::Follow { .. } => Command::Follow { source: other()? },
+            Order::Freeze => Command::Freeze,
+            Order::GrantStanding => Command::GrantStanding { barrier: self.barrier(board).await? },
+            Order::Promote { source: None, required } => {
+                Command::Promote { source: None, required: required.clone(), deadline_ms: PROMOTE_MS }
+            }
+            Order::Promote { source: Some(_), required } => {
+                Command::Promote { source: Some(other()?), required: required.clone(), deadline_ms: PROMOTE_MS }
+            }
+            Order::SetAcks { acks } => Command::SetAcks { acks: *acks },
+            Order::Fence => Command::Fence,
+            Order::Drain => Command::Drain { deadline_ms: DRAIN_MS },
+            Order::Undrain => Command::Undrain,
+        })
+    }
+
+    /// What the primary has committed by now, asked once after the member was seen to need it: a later answer
+    /// would run ahead of a busy primary for ever.
+    async fn barrier(&self, board: &Board) -> Result<GtidSet, String> {
+        if let Some(barrier) = board.lock().barriers.get(&self.member) {
+            return Ok(barrier.clone());
+        }
+        let primary = self.primary.as_ref().ok_or("the primary cannot be asked for a barrier")?;
+        let report = primary.probe(USUAL).await.map_err(|error| format!("asking the primary for a barrier: {error}"))?;
+        let topology::facts::ServerState::Running(facts) = report.server else {
+            return Err("the primary does not run, so there is no barrier".to_owned());
+        };
+        board.lock().barriers.insert(self.member.clone(), facts.executed.clone());
+        Ok(facts.executed)
+    }
+}

@@ -1,0 +1,90 @@
+//! Gathers one snapshot. Everything here copies what is known; nothing is asked over the network and nothing is
+//! concluded.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use topology::snapshot::{Desired, MemberView, PodFacts, Probe, Snapshot};
+
+use super::cluster::Cluster;
+use crate::agents::Seen;
+
+/// The label of a node's zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// One cluster at this moment.
+pub fn observe(cluster: &Cluster, desired: Desired) -> Snapshot {
+    let record = cluster.record.as_ref().map(|versioned| versioned.record.clone());
+    let mut names: BTreeSet<(u32, String)> = BTreeSet::new();
+    for ordinal in 0..desired.replicas {
+        names.insert((ordinal, objects::api::names::member(&cluster.key.name, ordinal)));
+    }
+    for member in record.iter().flat_map(|record| &record.members) {
+        names.insert((ordinal_of(&member.name), member.name.clone()));
+    }
+    let members = names.into_iter().map(|(ordinal, name)| view(cluster, ordinal, name)).collect();
+    Snapshot {
+        namespace: cluster.key.namespace.clone(),
+        cluster: cluster.key.name.clone(),
+        now_unix_ms: u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0),
+        record_unchanged_ms: millis(cluster.record_seen.elapsed()),
+        record_is_ours: cluster.record_is_ours(),
+        record,
+        desired,
+        members,
+        switchover: cluster.agenda.switchover(),
+        without_primary_ms: cluster.without_primary.map_or(0, |since| millis(since.elapsed())),
+        raise_barrier: cluster.raise_barrier.clone(),
+    }
+}
+
+fn view(cluster: &Cluster, ordinal: u32, name: String) -> MemberView {
+    let pod = cluster.context.cache.pod(&cluster.key.namespace, &name);
+    let probe = match cluster.links.get(&name).map(crate::agents::Link::seen) {
+        None | Some(Seen::NotProbed) => Probe::NotProbed,
+        Some(Seen::Known { report, at }) => {
+            Probe::Known { report: Box::new((*report).clone()), age_ms: millis(at.elapsed()) }
+        }
+        Some(Seen::Unreachable { since, error }) => Probe::Unreachable { for_ms: millis(since.elapsed()), error },
+    };
+    let available = cluster.is_available(&name);
+    MemberView { pod: pod.map(|pod| pod_facts(cluster, &pod)), probe, available, ordinal, name }
+}
+
+fn pod_facts(cluster: &Cluster, pod: &Pod) -> PodFacts {
+    let node_name = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
+    let node = cluster.context.cache.nodes.get(&ObjectRef::new(&node_name));
+    PodFacts {
+        ip: address_of(pod).unwrap_or_default(),
+        zone: node.as_ref().and_then(|node| node.labels().get(ZONE).cloned()).unwrap_or_default(),
+        node_ready: node.as_ref().is_some_and(is_ready),
+        node_cordoned: node.as_ref().is_some_and(|node| {
+            node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
+        }),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        labels: pod.labels().iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        node: node_name,
+    }
+}
+
+/// A pod's address, once it has one.
+pub fn address_of(pod: &Pod) -> Option<String> {
+    pod.status.as_ref().and_then(|status| status.pod_ip.clone()).filter(|address| !address.is_empty())
+}
+
+fn is_ready(node: &Arc<Node>) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The number at the end of a pod's name.
+fn ordinal_of(name: &str) -> u32 {
+    name.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(u32::MAX)
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,375 @@
+//! Says what is so: the cluster's status, its Events, its metrics. Nothing is ever read back from here to decide
+//! anything, and nothing is written while nothing changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Api, Resource, ResourceExt};
+use objects::api::{
+    AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, PoliciesStatus, PolicyStatus,
+};
+use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, Status, WRITES_BLOCKED};
+use tokio::time::Instant;
+use topology::assess::{Assessment, Waiting};
+use topology::decision::{Answer, Trigger};
+use topology::facts::ThreadState;
+use topology::gtid::GtidSet;
+use topology::guard::Refusal;
+use topology::record::{Phase, Record};
+use topology::snapshot::{MemberView, Probe, Snapshot};
+
+use super::cluster::open_primary;
+use super::execute::Board;
+use crate::Context;
+use crate::cache::ClusterKey;
+
+/// Who writes these fields of the status.
+const MANAGER: &str = "grampus/topology";
+
+/// How often a status is written when only a lag in it changed.
+const LAG_EVERY: Duration = Duration::from_secs(10);
+
+/// An answer, whoever gave it, and what the guard made of it.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// The answer.
+    pub answer: Answer,
+    /// Who gave it, for people: `prefer-zone 0.1.0`.
+    pub by: String,
+    /// What went wrong with a module that should have answered.
+    pub failures: Vec<String>,
+    /// How long the answer took.
+    pub took_micros: u64,
+    /// What was asked.
+    pub trigger: Trigger,
+    /// The member that was approved, or why none was.
+    pub verdict: Option<Result<String, Refusal>>,
+}
+
+impl Choice {
+    /// The answer where no policy could be asked.
+    pub fn nobody(trigger: Trigger) -> Self {
+        let reason = "no policy is loaded yet".to_owned();
+        Self { answer: Answer::Hold { reason }, by: "grampus".to_owned(), failures: Vec::new(), took_micros: 0, trigger, verdict: None }
+    }
+
+    /// Why somebody was chosen, if somebody was.
+    pub fn reason(&self) -> Option<String> {
+        match (&self.answer, &self.verdict) {
+            (Answer::Promote { reason, .. }, Some(Ok(_))) => Some(format!("{} ({})", reason, self.by)),
+            _ => None,
+        }
+    }
+
+    /// Why the answer was not acted on, if it was not.
+    pub fn refusal(&self) -> Option<String> {
+        self.verdict.as_ref().and_then(|verdict| verdict.as_ref().err()).map(ToString::to_string)
+    }
+
+    fn status(&self) -> AnswerStatus {
+        let (answer, reason) = match &self.answer {
+            Answer::Promote { candidate, reason, .. } => (format!("promote {candidate}"), reason.clone()),
+            Answer::Hold { reason } => ("hold".to_owned(), reason.clone()),
+        };
+        let mut verdict: Vec<String> = self.refusal().into_iter().collect();
+        verdict.extend(self.failures.iter().cloned());
+        AnswerStatus {
+            at: Time(Timestamp::now()),
+            answer,
+            reason: Some(reason),
+            verdict: (!verdict.is_empty()).then(|| verdict.join("; ")),
+        }
+    }
+}
+
+/// A primary that is being replaced.
+struct Ongoing {
+    at: Timestamp,
+    since: Instant,
+    cause: String,
+    from: String,
+    planned: bool,
+}
+
+/// What was last said of one cluster.
+pub struct Publisher {
+    context: Arc<Context>,
+    key: ClusterKey,
+    api: Api<MysqlCluster>,
+    recorder: Recorder,
+    published: Option<MysqlClusterStatus>,
+    published_at: Instant,
+    last_answer: Option<AnswerStatus>,
+    last_failover: Option<FailoverStatus>,
+    ongoing: Option<Ongoing>,
+    told: Option<String>,
+}
+
+impl Publisher {
+    /// Nothing said yet.
+    pub fn new(context: &Arc<Context>, key: &ClusterKey) -> Self {
+        Self {
+            api: Api::namespaced(context.client.clone(), &key.namespace),
+            recorder: context.recorder.clone(),
+            context: context.clone(),
+            key: key.clone(),
+            published: None,
+            published_at: Instant::now(),
+            last_answer: None,
+            last_failover: None,
+            ongoing: None,
+            told: None,
+        }
+    }
+
+    /// Remembers an answer for the status and writes it to the log, once for each different one.
+    pub fn answered(&mut self, choice: &Choice) {
+        let status = choice.status();
+        let same = self.last_answer.as_ref().is_some_and(|last| {
+            last.answer == status.answer && last.reason == status.reason && last.verdict == status.verdict
+        });
+        self.context.metrics.decision(choice);
+        if !same {
+            tracing::info!(
+                cluster = %self.key, trigger = ?choice.trigger, by = choice.by, answer = status.answer,
+                reason = status.reason, verdict = status.verdict, took_micros = choice.took_micros, "decision"
+            );
+            self.last_answer = Some(status);
+        }
+    }
+
+    /// Tells about a change of the record.
+    pub async fn advanced(&mut self, object: &MysqlCluster, snapshot: &Snapshot, to: &Record, because: &str) {
+        let before = snapshot.record.as_ref();
+        let planned = snapshot.switchover.is_some();
+        let (type_, reason, note) = match to.phase {
+            Phase::Freezing if to.epoch == 1 => (EventType::Normal, "Bootstrapping", because.to_owned()),
+            Phase::Freezing => {
+                self.ongoing = Some(Ongoing {
+                    at: Timestamp::now(),
+                    since: Instant::now(),
+                    cause: because.to_owned(),
+                    from: to.primary.clone(),
+                    planned,
+                });
+                let (type_, reason) = if planned { (EventType::Normal, "SwitchoverStarted") } else { (EventType::Warning, "FailoverStarted") };
+                (type_, reason, format!("epoch {}: {because}", to.epoch))
+            }
+            Phase::Promoting if before.is_some_and(|before| before.phase == Phase::Promoting) => {
+                (EventType::Normal, "MembersChanged", because.to_owned())
+            }
+            Phase::Promoting => (EventType::Normal, "PrimaryChosen", because.to_owned()),
+            Phase::Serving if before.is_some_and(|before| before.phase == Phase::Serving) => {
+                (EventType::Normal, "MembersChanged", because.to_owned())
+            }
+            Phase::Serving => {
+                let note = self.completed(to, because);
+                (EventType::Normal, "PrimaryOpen", note)
+            }
+        };
+        self.event(object, type_, reason, note).await;
+    }
+
+    fn completed(&mut self, to: &Record, because: &str) -> String {
+        let Some(ongoing) = self.ongoing.take() else { return because.to_owned() };
+        let took = ongoing.since.elapsed();
+        self.context.metrics.moved(ongoing.planned, took);
+        self.last_failover = Some(FailoverStatus {
+            at: Time(ongoing.at),
+            cause: ongoing.cause,
+            from: ongoing.from.clone(),
+            to: to.primary.clone(),
+            epoch: i64::try_from(to.epoch).unwrap_or(i64::MAX),
+            milliseconds: i64::try_from(took.as_millis()).ok(),
+        });
+        format!("{} leads since epoch {}; {} ms after {} was given up", to.primary, to.epoch, took.as_millis(), ongoing.from)
+    }
+
+    async fn event(&self, object: &MysqlCluster, type_: EventType, reason: &str, note: String) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            // The API server refuses longer notes.
+            note: Some(note.chars().take(1000).collect()),
+            action: "Topology".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::debug!(cluster = %self.key, %error, "an Event was not written");
+        }
+    }
+
+    /// Writes the status if it says something new.
+    pub async fn publish(&mut self, object: &MysqlCluster, snapshot: &Snapshot, assessment: &Assessment, board: &Board) {
+        if self.published.is_none()
+            && let Some(status) = &object.status
+        {
+            // What an earlier operator reported is history, and goes on being reported.
+            self.last_failover = self.last_failover.take().or_else(|| status.last_failover.clone());
+            let answer = status.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref()?.last_answer.clone());
+            self.last_answer = self.last_answer.take().or(answer);
+        }
+        let before = self.published.as_ref().or(object.status.as_ref());
+        let mut status = self.status(snapshot, assessment, board, before.map_or(&[], |status| &status.conditions));
+        self.tell(object, assessment).await;
+        self.context.metrics.cluster(&self.key, snapshot, &status);
+        if let Some(published) = &self.published {
+            if *published == status {
+                return;
+            }
+            if without_lag(published) == without_lag(&status) && self.published_at.elapsed() < LAG_EVERY {
+                return;
+            }
+        }
+        status.observed_generation = None;
+        let patch = serde_json::json!({
+            "apiVersion": MysqlCluster::api_version(&()), "kind": MysqlCluster::kind(&()),
+            "metadata": { "name": self.key.name }, "status": status,
+        });
+        match self.api.patch_status(&self.key.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&patch)).await {
+            Ok(_) => {
+                self.published = Some(status);
+                self.published_at = Instant::now();
+            }
+            Err(error) => tracing::warn!(cluster = %self.key, %error, "the status was not written"),
+        }
+    }
+
+    /// An Event for what a person has to know, once for each different thing.
+    async fn tell(&mut self, object: &MysqlCluster, assessment: &Assessment) {
+        let urgent = assessment.waiting.iter().find_map(|waiting| match waiting {
+            Waiting::Quorum(_) => Some(("NoQuorum", waiting.to_string())),
+            Waiting::Errant { .. } => Some(("ErrantTransactions", waiting.to_string())),
+            Waiting::Adoption { .. } => Some(("RecordMissing", waiting.to_string())),
+            _ => None,
+        });
+        let reason = urgent.as_ref().map(|(reason, _)| (*reason).to_owned());
+        if reason == self.told {
+            return;
+        }
+        self.told = reason;
+        if let Some((reason, note)) = urgent {
+            self.event(object, EventType::Warning, reason, note).await;
+        }
+    }
+
+    fn status(&self, snapshot: &Snapshot, assessment: &Assessment, board: &Board, before: &[Condition]) -> MysqlClusterStatus {
+        let open = open_primary(snapshot);
+        let members: Vec<_> = snapshot.members.iter().map(|member| member_status(snapshot, assessment, board, member)).collect();
+        let ready = members.iter().filter(|member| member.ready).count();
+        let desired = snapshot.desired.replicas;
+        let policy = self.context.policies.in_force(&self.key);
+        let conditions = conditions(snapshot, assessment, ready, policy.as_ref(), before);
+        MysqlClusterStatus {
+            conditions,
+            ready: format!("{ready}/{desired}"),
+            ready_members: i32::try_from(ready).ok(),
+            replicas: i32::try_from(desired).ok(),
+            primary: open.unwrap_or(objects::api::NONE).to_owned(),
+            epoch: snapshot.record.as_ref().and_then(|record| i64::try_from(record.epoch).ok()),
+            policies: policy.map(|policy| PoliciesStatus {
+                primary_selection: Some(PolicyStatus { last_answer: self.last_answer.clone(), ..policy }),
+            }),
+            members,
+            last_failover: self.last_failover.clone(),
+            ..MysqlClusterStatus::default()
+        }
+    }
+}
+
+fn without_lag(status: &MysqlClusterStatus) -> MysqlClusterStatus {
+    let mut status = status.clone();
+    status.members.iter_mut().for_each(|member| member.lag_transactions = None);
+    status
+}
+
+fn member_status(snapshot: &Snapshot, assessment: &Assessment, board: &Board, member: &MemberView) -> MemberStatus {
+    let record = snapshot.record.as_ref();
+    let leads = open_primary(snapshot) == Some(member.name.as_str());
+    let good = record.is_some_and(|record| member.in_good_standing(record));
+    let channel = member.server().and_then(|facts| facts.replication.as_ref());
+    let follows = channel.is_some_and(|channel| channel.receiver == ThreadState::On && channel.applier == ThreadState::On);
+    let quarantined = assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Errant { member: who, .. } if *who == member.name));
+    let role = match &member.probe {
+        Probe::Unreachable { .. } | Probe::NotProbed => MemberRole::Unknown,
+        Probe::Known { .. } if leads => MemberRole::Primary,
+        Probe::Known { .. } if quarantined => MemberRole::Quarantined,
+        Probe::Known { .. } if good => MemberRole::Replica,
+        Probe::Known { .. } => MemberRole::Joining,
+    };
+    let pod = member.pod.as_ref();
+    MemberStatus {
+        name: member.name.clone(),
+        role,
+        ready: leads || (good && follows),
+        node: pod.map(|pod| pod.node.clone()).filter(|node| !node.is_empty()),
+        zone: pod.map(|pod| pod.zone.clone()).filter(|zone| !zone.is_empty()),
+        incarnation: member.incarnation().map(|incarnation| incarnation.to_string()),
+        lag_transactions: lag(snapshot, member),
+        receiving: channel.map(|channel| channel.receiver == ThreadState::On),
+        applying: channel.map(|channel| channel.applier == ThreadState::On),
+        message: message(assessment, board, member),
+    }
+}
+
+/// How many of the primary's transactions a member has not executed.
+fn lag(snapshot: &Snapshot, member: &MemberView) -> Option<i64> {
+    let primary = snapshot.member(open_primary(snapshot)?)?.server()?;
+    let executed = &member.server()?.executed;
+    i64::try_from(GtidSet::subtract(&primary.executed, executed).count()).ok()
+}
+
+fn message(assessment: &Assessment, board: &Board, member: &MemberView) -> Option<String> {
+    let waiting = assessment.waiting.iter().find_map(|waiting| match waiting {
+        Waiting::Member { member: who, why } if *who == member.name => Some(why.clone()),
+        Waiting::Errant { member: who, .. } if *who == member.name => Some(waiting.to_string()),
+        _ => None,
+    });
+    let unreachable = match &member.probe {
+        Probe::Unreachable { error, .. } => Some(error.clone()),
+        Probe::NotProbed | Probe::Known { .. } => None,
+    };
+    let config = member.report().and_then(|report| report.config_error.clone());
+    let parts: Vec<String> = [waiting, unreachable, config, board.failure(&member.name).map(|failure| failure.what)].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn conditions(snapshot: &Snapshot, assessment: &Assessment, ready: usize, policy: Option<&PolicyStatus>, before: &[Condition]) -> Vec<Condition> {
+    let open = open_primary(snapshot);
+    let why: Vec<String> = assessment.waiting.iter().map(ToString::to_string).collect();
+    let why = if why.is_empty() { "working on it".to_owned() } else { why.join("; ") };
+    let all = ready as u32 == snapshot.desired.replicas;
+    let blocked = assessment.waiting.iter().find(|waiting| matches!(waiting, Waiting::Acknowledgements { .. }));
+    let quorum = assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Quorum(_)));
+    let problem = policy.and_then(|policy| policy.problem.clone());
+    let now = Time(Timestamp::now());
+    let said = |kind: &'static str, holds: bool, reason: &str, message: String| {
+        let status = if holds { Status::True } else { Status::False };
+        Finding::new(kind, status, reason, message).over(before, None, &now)
+    };
+    let in_force = || policy.map_or_else(|| "the embedded default".to_owned(), |policy| format!("{} {}", policy.name, policy.version));
+    vec![
+        match (all, open) {
+            (true, Some(primary)) => said(READY, true, "AllMembersReady", format!("{primary} takes writes; every member is in good standing")),
+            (_, None) => said(READY, false, "NoPrimary", why.clone()),
+            (false, Some(_)) => said(READY, false, "MembersMissing", why.clone()),
+        },
+        match open {
+            Some(primary) => said(PRIMARY_AVAILABLE, true, "PrimaryOpen", format!("{primary} takes writes")),
+            None if quorum => said(PRIMARY_AVAILABLE, false, "NoQuorum", why),
+            None => said(PRIMARY_AVAILABLE, false, "NoPrimary", why),
+        },
+        match blocked {
+            Some(waiting) => said(WRITES_BLOCKED, true, "TooFewReplicas", waiting.to_string()),
+            None => said(WRITES_BLOCKED, false, "EnoughReplicas", "enough replicas acknowledge".to_owned()),
+        },
+        match problem {
+            Some(problem) => said(POLICY_READY, false, "ModuleRefused", problem),
+            None => said(POLICY_READY, true, "InForce", in_force()),
+        },
+    ]
+}
