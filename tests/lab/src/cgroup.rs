@@ -27,6 +27,8 @@ pub struct Group {
 struct Hierarchy {
     mount: PathBuf,
     unified: bool,
+    /// Whether this is cgroup v2 with controllers to hand down.
+    delegates: bool,
 }
 
 impl Group {
@@ -48,7 +50,7 @@ impl Group {
         for hierarchy in &self.hierarchies {
             let mut directory = hierarchy.mount.clone();
             for part in [ROOT, &self.name, "system"] {
-                if hierarchy.unified {
+                if hierarchy.delegates {
                     let control = directory.join("cgroup.subtree_control");
                     fs::write(&control, CONTROLLERS_V2)
                         .with_context(|| format!("cannot delegate in {}", control.display()))?;
@@ -185,27 +187,35 @@ pub fn existing() -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// v1 controllers where there are any: on a hybrid machine the unified tree has none of its own.
+/// Every mounted hierarchy, v1 first. On a hybrid machine the unified one has no controllers, but
+/// runc makes groups in it all the same.
 fn hierarchies() -> Result<Vec<Hierarchy>> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read the mounts")?;
     let of_type = |wanted: &str| -> Vec<PathBuf> {
-        let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let fields = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>());
         fields
             .filter(|fields| fields.get(2) == Some(&wanted))
             .filter_map(|fields| fields.get(1).map(PathBuf::from))
             .collect()
     };
-    let v1 = of_type("cgroup");
-    let (mounts, unified) = if v1.is_empty() {
-        (of_type("cgroup2"), true)
-    } else {
-        (v1, false)
-    };
-    if mounts.is_empty() {
+    let (v1, v2) = (of_type("cgroup"), of_type("cgroup2"));
+    if v1.is_empty() && v2.is_empty() {
         bail!("no control groups are mounted: the lab needs cgroup v1 or v2 below /sys/fs/cgroup");
     }
-    let hierarchy = |mount| Hierarchy { mount, unified };
-    Ok(mounts.into_iter().map(hierarchy).collect())
+    let delegates = v1.is_empty();
+    let v1 = v1.into_iter().map(|mount| Hierarchy {
+        mount,
+        unified: false,
+        delegates: false,
+    });
+    let v2 = v2.into_iter().map(|mount| Hierarchy {
+        mount,
+        unified: true,
+        delegates,
+    });
+    Ok(v1.chain(v2).collect())
 }
 
 fn create_directory(directory: &Path) -> Result<()> {

@@ -65,10 +65,19 @@ fn enter(space: &File, resolver: &CString) -> nix::Result<()> {
     // Slave, not private: namespaces made later stay visible, and nothing goes back.
     mount(none, c"/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)?;
     let flags = MsFlags::MS_BIND;
-    mount(Some(resolver.as_c_str()), c"/etc/resolv.conf", none, flags, none)
+    mount(
+        Some(resolver.as_c_str()),
+        c"/etc/resolv.conf",
+        none,
+        flags,
+        none,
+    )
 }
 
 fn absent(machine: &Machine, path: &Path) -> String {
     let name = &machine.name;
-    format!("{name} has no network at {}: is it switched on? `lab status` shows it", path.display())
+    format!(
+        "{name} has no network at {}: is it switched on? `lab status` shows it",
+        path.display()
+    )
 }

@@ -16,7 +16,9 @@ pub type Entry<'a> = (&'a Path, &'a str, u32);
 
 /// Writes an image with these files to `output`; processes start as `entrypoint`, as user 1001.
 pub fn pack(tag: &str, files: &[Entry<'_>], entrypoint: &[&str], output: &Path) -> Result<()> {
-    let directory = output.parent().context("an image needs a file to be written to")?;
+    let directory = output
+        .parent()
+        .context("an image needs a file to be written to")?;
     fs::create_dir_all(directory)?;
     let layer = layer(files, directory)?;
     let diff = digest(layer.path())?;
@@ -33,10 +35,28 @@ pub fn pack(tag: &str, files: &[Entry<'_>], entrypoint: &[&str], output: &Path) 
         json!([{"Config": config_name, "RepoTags": [tag], "Layers": ["layer.tar"]}]).to_string();
     let part = tempfile::NamedTempFile::new_in(directory)?;
     let mut archive = Builder::new(part.as_file());
-    append(&mut archive, "manifest.json", 0o644, manifest.len() as u64, manifest.as_bytes())?;
-    append(&mut archive, &config_name, 0o644, config.len() as u64, config.as_bytes())?;
+    append(
+        &mut archive,
+        "manifest.json",
+        0o644,
+        manifest.len() as u64,
+        manifest.as_bytes(),
+    )?;
+    append(
+        &mut archive,
+        &config_name,
+        0o644,
+        config.len() as u64,
+        config.as_bytes(),
+    )?;
     let size = layer.as_file().metadata()?.len();
-    append(&mut archive, "layer.tar", 0o644, size, File::open(layer.path())?)?;
+    append(
+        &mut archive,
+        "layer.tar",
+        0o644,
+        size,
+        File::open(layer.path())?,
+    )?;
     archive.finish()?;
     drop(archive);
     part.persist(output)
@@ -83,7 +103,11 @@ fn layer(files: &[Entry<'_>], directory: &Path) -> Result<tempfile::NamedTempFil
 }
 
 fn parents(target: &str) -> Vec<PathBuf> {
-    let mut parents: Vec<PathBuf> = Path::new(target).ancestors().skip(1).map(Into::into).collect();
+    let mut parents: Vec<PathBuf> = Path::new(target)
+        .ancestors()
+        .skip(1)
+        .map(Into::into)
+        .collect();
     parents.retain(|parent| !parent.as_os_str().is_empty());
     parents.reverse();
     parents
@@ -114,7 +138,11 @@ fn append<W: io::Write>(
 
 fn append_directory<W: io::Write>(archive: &mut Builder<W>, path: &Path, mode: u32) -> Result<()> {
     archive
-        .append_data(&mut header(mode, 0, EntryType::Directory), path, io::empty())
+        .append_data(
+            &mut header(mode, 0, EntryType::Directory),
+            path,
+            io::empty(),
+        )
         .with_context(|| format!("cannot add {} to the image", path.display()))
 }
 
@@ -123,7 +151,10 @@ fn read_member(archive: &Path, name: &str) -> Result<Vec<u8>> {
         .with_context(|| format!("cannot read the image {}", archive.display()))?;
     for entry in tar::Archive::new(file).entries_with_seek()? {
         let mut entry = entry?;
-        if entry.path()?.strip_prefix("./").map_or_else(|_| false, |path| path == Path::new(name))
+        if entry
+            .path()?
+            .strip_prefix("./")
+            .map_or_else(|_| false, |path| path == Path::new(name))
             || *entry.path()? == *Path::new(name)
         {
             let mut content = Vec::new();
@@ -131,7 +162,10 @@ fn read_member(archive: &Path, name: &str) -> Result<Vec<u8>> {
             return Ok(content);
         }
     }
-    anyhow::bail!("{} has no {name}: expected a docker-archive", archive.display())
+    anyhow::bail!(
+        "{} has no {name}: expected a docker-archive",
+        archive.display()
+    )
 }
 
 fn digest(path: &Path) -> Result<String> {

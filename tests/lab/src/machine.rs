@@ -66,7 +66,11 @@ impl Machine {
             Role::Client => CLIENT.to_owned(),
             Role::Node(number) => format!("node-{number}"),
         };
-        Self { name, role, paths: paths.clone() }
+        Self {
+            name,
+            role,
+            paths: paths.clone(),
+        }
     }
 
     /// Its address in the fabric.
@@ -164,7 +168,10 @@ impl Machine {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
         write(self.etc().join("boot_id"), &boot_id)?;
         let script = self.home().join("launch.sh");
-        write(script.clone(), &templates::launch(self, &group.task_files()))?;
+        write(
+            script.clone(),
+            &templates::launch(self, &group.task_files()),
+        )?;
         // The machine's own proxies and settings are no business of the lab's.
         run(Command::new("setsid")
             .args(["--fork", "sh", "-eu"])
@@ -178,7 +185,11 @@ impl Machine {
         while self.init()?.is_none() {
             if Instant::now() > deadline {
                 let log = self.home().join("log/init.log");
-                bail!("{} did not start within 10 s: see {}", self.name, log.display());
+                bail!(
+                    "{} did not start within 10 s: see {}",
+                    self.name,
+                    log.display()
+                );
             }
             sleep(Duration::from_millis(5));
         }
@@ -219,7 +230,9 @@ fn is_init(process: i32) -> bool {
         return false;
     };
     let mut lines = status.lines();
-    let ids = lines.find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let ids = lines
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .unwrap_or_default();
     let ids: Vec<&str> = ids.split_whitespace().collect();
     let own = own_levels();
     ids.len() == own + 1 && ids.last() == Some(&"1") && !status.contains("State:\tZ")

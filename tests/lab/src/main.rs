@@ -108,7 +108,11 @@ fn main() -> ExitCode {
 
 fn act(action: Action) -> Result<ExitCode> {
     match action {
-        Action::Up { nodes } => Lab::up(Options { nodes, progress: true }).map(drop)?,
+        Action::Up { nodes } => Lab::up(Options {
+            nodes,
+            progress: true,
+        })
+        .map(drop)?,
         Action::Down => Lab::down()?,
         Action::Status => status(&Lab::attach()?)?,
         Action::Env => environment(&Lab::attach()?),
@@ -117,7 +121,10 @@ fn act(action: Action) -> Result<ExitCode> {
         }
         Action::Exec { node, command } => {
             let lab = Lab::attach()?;
-            return become_program(lab.exec_command(Some(&node), &command[0])?.args(&command[1..]));
+            return become_program(
+                lab.exec_command(Some(&node), &command[0])?
+                    .args(&command[1..]),
+            );
         }
         Action::Image(ImageAction::Load { archive }) => Lab::attach()?.load_image(&archive)?,
         Action::Node(action) => node(&Lab::attach()?, action)?,
@@ -148,7 +155,11 @@ fn node(lab: &Lab, action: NodeAction) -> Result<()> {
 fn link(lab: &Lab, action: LinkAction) -> Result<()> {
     match action {
         LinkAction::Cut { a, b, one_way } => lab.cut(&a, b.as_deref(), one_way),
-        LinkAction::Heal { a: Some(a), b, one_way } => lab.heal(&a, b.as_deref(), one_way),
+        LinkAction::Heal {
+            a: Some(a),
+            b,
+            one_way,
+        } => lab.heal(&a, b.as_deref(), one_way),
         LinkAction::Heal { a: None, .. } => lab.heal_all(),
     }
 }
@@ -156,8 +167,18 @@ fn link(lab: &Lab, action: LinkAction) -> Result<()> {
 fn status(lab: &Lab) -> Result<()> {
     let status = lab.status()?;
     for machine in &status.machines {
-        let zone = machine.zone.as_deref().map(|zone| format!("zone {zone}")).unwrap_or_default();
-        println!("{:<15}{:<14}{:<8}{}", machine.name, machine.address, zone, state(machine));
+        let zone = machine
+            .zone
+            .as_deref()
+            .map(|zone| format!("zone {zone}"))
+            .unwrap_or_default();
+        println!(
+            "{:<15}{:<14}{:<8}{}",
+            machine.name,
+            machine.address,
+            zone,
+            state(machine)
+        );
     }
     for (from, to) in &status.cuts {
         println!("cut: nothing passes from {from} to {to}");
@@ -181,7 +202,9 @@ fn state(machine: &MachineStatus) -> String {
 }
 
 fn environment(lab: &Lab) {
-    println!("# The API server is reachable from inside the lab's networks only: `lab exec -- COMMAND`");
+    println!(
+        "# The API server is reachable from inside the lab's networks only: `lab exec -- COMMAND`"
+    );
     for (name, value) in lab.environment() {
         let value = value.to_string_lossy().replace('\'', r"'\''");
         println!("export {name}='{value}'");

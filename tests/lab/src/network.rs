@@ -40,16 +40,14 @@ pub fn create_fabric() -> Result<()> {
         ip(&format!("-n {FABRIC} link add lab type bridge"))?;
         ip(&format!("-n {FABRIC} link set lab up"))?;
     }
-    nft(
-        "table bridge lab {
+    nft("table bridge lab {
             set cuts { type ifname . ifname; }
             chain forward {
                 type filter hook forward priority 0; policy accept;
             }
         }
         flush chain bridge lab forward
-        add rule bridge lab forward iifname . oifname @cuts counter drop",
-    )
+        add rule bridge lab forward iifname . oifname @cuts counter drop")
     .map(drop)
 }
 
@@ -78,7 +76,9 @@ pub fn plug(machine: &Machine, everybody: &[Machine]) -> Result<()> {
     for other in everybody.iter().filter(|other| other.name != *name) {
         if let Some(pods) = other.pods() {
             let via = other.address();
-            ip(&format!("-n {space} route replace {pods} via {via} dev eth0"))?;
+            ip(&format!(
+                "-n {space} route replace {pods} via {via} dev eth0"
+            ))?;
         }
     }
     Ok(())
@@ -130,23 +130,36 @@ pub fn cut(pairs: &[(String, String)]) -> Result<()> {
     if pairs.is_empty() {
         return Ok(());
     }
-    nft(&format!("add element bridge lab cuts {{ {} }}", elements(pairs))).map(drop)
+    nft(&format!(
+        "add element bridge lab cuts {{ {} }}",
+        elements(pairs)
+    ))
+    .map(drop)
 }
 
 /// Lets everything pass again from each first to each second name.
 pub fn heal(pairs: &[(String, String)]) -> Result<()> {
     let present = cuts()?;
-    let both: Vec<_> = pairs.iter().filter(|pair| present.contains(pair)).cloned().collect();
+    let both: Vec<_> = pairs
+        .iter()
+        .filter(|pair| present.contains(pair))
+        .cloned()
+        .collect();
     if both.is_empty() {
         return Ok(());
     }
-    nft(&format!("delete element bridge lab cuts {{ {} }}", elements(&both))).map(drop)
+    nft(&format!(
+        "delete element bridge lab cuts {{ {} }}",
+        elements(&both)
+    ))
+    .map(drop)
 }
 
 /// The directions that are cut.
 pub fn cuts() -> Result<Vec<(String, String)>> {
-    let text = run(Command::new("ip")
-        .args(["netns", "exec", FABRIC, "nft", "--json", "list", "set", "bridge", "lab", "cuts"]))?;
+    let text = run(Command::new("ip").args([
+        "netns", "exec", FABRIC, "nft", "--json", "list", "set", "bridge", "lab", "cuts",
+    ]))?;
     let value: serde_json::Value = serde_json::from_str(&text).context("nft spoke no JSON")?;
     let mut found = Vec::new();
     for part in value["nftables"].as_array().into_iter().flatten() {
@@ -160,7 +173,9 @@ pub fn cuts() -> Result<Vec<(String, String)>> {
 }
 
 fn elements(pairs: &[(String, String)]) -> String {
-    let words = pairs.iter().map(|(from, to)| format!("\"{from}\" . \"{to}\""));
+    let words = pairs
+        .iter()
+        .map(|(from, to)| format!("\"{from}\" . \"{to}\""));
     words.collect::<Vec<_>>().join(", ")
 }
 

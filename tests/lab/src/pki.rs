@@ -36,7 +36,10 @@ impl Authority {
         let pair = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
         params.distinguished_name.push(DnType::CommonName, "lab");
         let own = Self {
             certificate: params.self_signed(&pair)?.pem(),
@@ -60,7 +63,11 @@ impl Authority {
         let user = |name, group, file| self.write_kubeconfig(server, name, group, &etc.join(file));
         if machine.role == Role::ControlPlane {
             self.equip_control_plane(machine)?;
-            user("system:kube-controller-manager", None, "controller-manager.kubeconfig")?;
+            user(
+                "system:kube-controller-manager",
+                None,
+                "controller-manager.kubeconfig",
+            )?;
             return user("system:kube-scheduler", None, "scheduler.kubeconfig");
         }
         user("system:kube-proxy", None, "proxy.kubeconfig")?;
@@ -79,9 +86,16 @@ impl Authority {
         let etc = machine.etc();
         write(etc.join("ca.key"), &self.key)?;
         let suffixes = ["", ".default", ".default.svc", ".default.svc.cluster.local"];
-        let mut names = suffixes.map(|suffix| format!("kubernetes{suffix}")).to_vec();
-        names.extend([machine.address(), network::API_SERVICE.to_owned(), machine.name.clone()]);
-        self.sign("kube-apiserver", None, names)?.write(&etc, "apiserver")?;
+        let mut names = suffixes
+            .map(|suffix| format!("kubernetes{suffix}"))
+            .to_vec();
+        names.extend([
+            machine.address(),
+            network::API_SERVICE.to_owned(),
+            machine.name.clone(),
+        ]);
+        self.sign("kube-apiserver", None, names)?
+            .write(&etc, "apiserver")?;
         let kubelet_client = self.sign("kube-apiserver", Some("system:masters"), Vec::new())?;
         kubelet_client.write(&etc, "apiserver-kubelet")?;
         let accounts = KeyPair::generate()?;
@@ -109,11 +123,15 @@ impl Authority {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, name);
         if let Some(group) = group {
-            params.distinguished_name.push(DnType::OrganizationName, group);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, group);
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
         Ok(Signed {
             certificate: params.signed_by(&pair, &issuer)?.pem(),
             key: pair.serialize_pem(),

@@ -1,11 +1,12 @@
 keep containerd containerd --config /var/lib/grampus/containerd.toml &
 
-# A kubelet which finds no API server backs off for longer and longer, so a lab that starts
-# everything at once waits here instead. Not for ever: a node must also start without one.
+# A service that finds no API server, or may not read from it yet, backs off for longer and longer; a
+# lab that starts everything at once waits here instead. Not for ever: a node must also start without
+# an API server.
 tries=0
-until kubectl --kubeconfig /var/lib/grampus/kubelet.kubeconfig get --raw /readyz >/run/readyz 2>&1; do
+until kubectl --kubeconfig /var/lib/grampus/dns.kubeconfig get services --all-namespaces >/run/ready 2>&1; do
     tries=$((tries + 1))
-    [ $tries -lt 30 ] || break
+    [ $tries -lt 40 ] || break
     sleep 0.5
 done
 
