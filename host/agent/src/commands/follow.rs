@@ -1,0 +1,164 @@
+//! Receiving from a source.
+//!
+//! The receiver must never be started under a claim that is no longer stored, and a member that is open must
+//! never become a replica with commits still waiting on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use topology::facts::{MemberReport, Replication, ServerState, ThreadState};
+use topology::record::{Phase, Record};
+use wire::{Endpoint, Outcome};
+
+use super::fence::drained;
+use super::{failed, not_changed, refused, superseded};
+use crate::member::Member;
+use crate::sql::{PROMPT, Session, SqlError, replication, semi_sync};
+use crate::state::Following;
+use crate::supervise::Running;
+
+/// How long to wait for the receiver to be connected before the answer is that it is under way.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Follows a source, starting mysqld closed first where it is stopped.
+pub async fn follow(member: &Arc<Member>, record: &Record, source: &Endpoint) -> Outcome {
+    if source.member == member.name() {
+        return refused("a member cannot follow itself");
+    }
+    if record.phase == Phase::Freezing {
+        return refused("nobody receives while the record is Freezing; expected Promoting or Serving");
+    }
+    if record.primary == member.name() {
+        return refused("this member is the record's primary; it is opened by Promote, which also fetches what it lacks");
+    }
+    let running = match member.ensure_started().await {
+        Ok(running) => running,
+        Err(why) => return failed(format!("{why:#}")),
+    };
+    match receive(member, record, source, running).await {
+        Ok(Outcome::Done) => connected(member, source).await,
+        Ok(other) => other,
+        Err(why) => failed(why.to_string()),
+    }
+}
+
+async fn receive(
+    member: &Arc<Member>,
+    record: &Record,
+    source: &Endpoint,
+    running: Running,
+) -> Result<Outcome, SqlError> {
+    let (mut session, _) = member.session().await?;
+    let facts = member.facts(&mut session, running).await?;
+    if member.was_opened(running) || facts.open {
+        if !drained(&facts) {
+            return Ok(refused("this server was opened and is not drained: drain or fence it first"));
+        }
+        semi_sync::end_source_side(&mut session).await?;
+        member.mark_closed();
+    }
+    if let Some(outcome) = remember(member, record, source).await {
+        return Ok(outcome);
+    }
+    let gate = tokio::time::timeout(PROMPT, member.gate.lock()).await;
+    let Ok(_gate) = gate else { return Err(SqlError::Late(PROMPT)) };
+    if member.state.claim() != Some(record.claim()) {
+        return Ok(superseded(member, record.claim()));
+    }
+    let acknowledge = wants_acks(member);
+    if is_set_up(&mut session, facts.replication.as_ref(), source, acknowledge).await? {
+        replication::start_applier(&mut session, facts.replication.as_ref()).await?;
+        return Ok(Outcome::Done);
+    }
+    point_at(member, &mut session, running, source, acknowledge).await?;
+    Ok(Outcome::Done)
+}
+
+async fn remember(member: &Member, record: &Record, source: &Endpoint) -> Option<Outcome> {
+    let Some(incarnation) = member.incarnation() else { return Some(refused("there is no data")) };
+    let claim = record.claim();
+    let following = Following { source: source.clone(), claim, incarnation };
+    let changed = member.state.change_under(claim, |remembered| remembered.following = Some(following)).await;
+    changed.err().map(not_changed)
+}
+
+async fn is_set_up(
+    session: &mut Session,
+    channel: Option<&Replication>,
+    source: &Endpoint,
+    acknowledge: bool,
+) -> Result<bool, SqlError> {
+    let Some(channel) = channel.filter(|channel| replication::receives_from(channel, source)) else { return Ok(false) };
+    let stranger = channel.receiver == ThreadState::On && channel.source_uuid.is_some_and(|uuid| uuid != source.server_uuid);
+    Ok(!stranger && semi_sync::replica_side(session).await? == acknowledge)
+}
+
+/// Points the receiver at a source and starts it. The caller holds the gate and has checked the claim.
+pub(super) async fn point_at(
+    member: &Member,
+    session: &mut Session,
+    running: Running,
+    source: &Endpoint,
+    acknowledge: bool,
+) -> Result<(), SqlError> {
+    replication::stop_receiver(session, PROMPT).await?;
+    semi_sync::set_replica_side(session, acknowledge).await?;
+    // Read again: what is received is only certain once the receiver has stopped.
+    let facts = member.facts(session, running).await?;
+    let at_source = facts.replication.as_ref().is_some_and(|channel| channel.source_host == source.host);
+    if !at_source {
+        replication::point(session, &member.config, &facts, source).await?;
+    }
+    replication::start_receiver(session).await?;
+    let facts = member.facts(session, running).await?;
+    replication::start_applier(session, facts.replication.as_ref()).await
+}
+
+/// Whether this member may acknowledge to the source it remembers: only to the record's primary.
+pub(super) fn wants_acks(member: &Member) -> bool {
+    let remembered = member.state.get();
+    let source = remembered.following.as_ref().map(|following| following.source.member.as_str());
+    let primary = remembered.record.as_ref().map(|record| record.primary.as_str());
+    source.is_some() && source == primary && remembered.may_acknowledge(member.name(), member.incarnation(), &member.boot_id)
+}
+
+/// Waits until the receiver is connected, and checks to whom.
+async fn connected(member: &Arc<Member>, source: &Endpoint) -> Outcome {
+    member.observe().await;
+    let settled = |report: &MemberReport| match channel(report) {
+        Some(channel) => channel.receiver != ThreadState::Connecting || !channel.receiver_error.is_empty(),
+        None => true,
+    };
+    let mut latest = member.latest.subscribe();
+    let report = match tokio::time::timeout(CONNECT, latest.wait_for(settled)).await {
+        Ok(Ok(report)) => report.clone(),
+        _ => member.latest.borrow().clone(),
+    };
+    let Some(channel) = channel(&report) else { return failed("the replication channel is gone") };
+    match (channel.receiver, channel.source_uuid) {
+        (ThreadState::On, Some(uuid)) if uuid == source.server_uuid => Outcome::Done,
+        (ThreadState::On, Some(uuid)) => {
+            leave_stranger(Arc::clone(member)).await;
+            failed(format!("{} answers as server {uuid}, expected {} of {}", source.host, source.server_uuid, source.member))
+        }
+        (ThreadState::Off, _) => failed(format!("the receiver ended: {}", channel.receiver_error)),
+        _ => Outcome::Pending { waiting_for: format!("the connection to {}: {}", source.host, channel.receiver_error) },
+    }
+}
+
+fn channel(report: &MemberReport) -> Option<&Replication> {
+    match &report.server {
+        ServerState::Running(facts) => facts.replication.as_ref(),
+        _ => None,
+    }
+}
+
+/// Stops a receiver that is connected to another server than the one it was told of.
+pub async fn leave_stranger(member: Arc<Member>) {
+    let Ok((mut session, _)) = member.session().await else { return };
+    let Ok(_gate) = tokio::time::timeout(PROMPT, member.gate.lock()).await else { return };
+    if let Err(why) = replication::stop_receiver(&mut session, PROMPT).await {
+        tracing::warn!(%why, "a receiver that is connected to the wrong server could not be stopped yet");
+    }
+    member.changed.notify_one();
+}

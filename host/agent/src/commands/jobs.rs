@@ -1,0 +1,75 @@
+//! What takes longer than a call: making the first data, copying another member's. One at a time, in the
+//! background, and at its end reported as done or failed.
+//!
+//! A job holds the turn for as long as it lasts, so that no command meets a data directory in the middle of it.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedMutexGuard;
+use topology::facts::{DataState, JobKind, JobState, ServerState};
+use topology::record::Record;
+use wire::{Endpoint, Outcome};
+
+use super::fence::drained;
+use super::refused;
+use crate::member::Member;
+
+/// The right to change what mysqld does.
+type Turn = OwnedMutexGuard<()>;
+
+/// Makes the first data directory.
+pub fn initialize(member: &Arc<Member>, record: &Record, turn: Turn) -> Outcome {
+    if record.primary != member.name() {
+        return refused(format!("the first data is made by the record's primary, {}", record.primary));
+    }
+    if member.data() != DataState::Empty {
+        return refused(format!("there is data already ({:?}); expected an empty volume", member.data()));
+    }
+    begin(member, JobKind::Initialize, turn, crate::initialize::initialize(Arc::clone(member)))
+}
+
+/// Replaces the data by a copy of the donor's.
+pub fn clone(member: &Arc<Member>, record: &Record, donor: Endpoint, turn: Turn) -> Outcome {
+    if record.primary == member.name() {
+        return refused("this member is the record's primary: there is nothing better to copy");
+    }
+    if donor.member == member.name() {
+        return refused("a member cannot copy itself");
+    }
+    if is_taking_writes(member) {
+        return refused("this server was opened and is not drained: drain or fence it first");
+    }
+    begin(member, JobKind::Clone, turn, crate::clone::clone(Arc::clone(member), donor))
+}
+
+fn is_taking_writes(member: &Member) -> bool {
+    let opened = member.supervisor.now().running().is_some_and(|running| member.was_opened(running));
+    match &member.latest.borrow().server {
+        ServerState::Running(facts) => (opened || facts.open) && !drained(facts),
+        _ => opened,
+    }
+}
+
+fn begin(
+    member: &Arc<Member>,
+    kind: JobKind,
+    turn: Turn,
+    work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) -> Outcome {
+    member.set_job(kind, JobState::Running { stage: "beginning".to_owned() });
+    let member = Arc::clone(member);
+    tokio::spawn(async move {
+        let result = tokio::spawn(work).await.unwrap_or_else(|why| Err(anyhow::anyhow!("the agent has a defect: {why}")));
+        member.look_at_data();
+        let state = match result {
+            Ok(()) => JobState::Done,
+            Err(why) => {
+                tracing::error!(?kind, "{why:#}");
+                JobState::Failed { error: format!("{why:#}") }
+            }
+        };
+        member.set_job(kind, state);
+        drop(turn);
+    });
+    Outcome::Pending { waiting_for: format!("the job {kind:?}, reported as `job`") }
+}

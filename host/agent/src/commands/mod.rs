@@ -1,0 +1,159 @@
+//! What the operator may tell this member, and in which order it is obeyed.
+//!
+//! A record is stored before anything is done under it, and a refused record means a refused command. Commands
+//! take turns; `Store`, `Freeze` and `Fence` never wait for one, because they are what ends the others. No command
+//! may act on a claim that is no longer the stored one.
+
+mod drain;
+mod fence;
+pub mod follow;
+pub mod jobs;
+mod promote;
+mod standing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use topology::record::{Claim, Record};
+use wire::{Command, Outcome, Request, Response, WIRE_VERSION};
+
+use crate::member::Member;
+use crate::state::ChangeError;
+
+pub use drain::close_for_shutdown;
+pub use standing::settle_acks;
+
+/// How long a quick command waits for the one before it.
+const TURN: Duration = Duration::from_secs(5);
+
+/// Obeys one request. Runs to its end even if whoever asked has gone.
+pub async fn obey(member: Arc<Member>, request: Request) -> Response {
+    let task = tokio::spawn({
+        let member = Arc::clone(&member);
+        async move { outcome_of(&member, request).await }
+    });
+    let outcome = task.await.unwrap_or_else(|why| failed(format!("the agent has a defect: {why}")));
+    if matches!(outcome, Outcome::Refused { .. } | Outcome::Failed { .. }) {
+        tracing::warn!(?outcome, "command not carried out");
+    }
+    Response { outcome, report: member.observe().await }
+}
+
+async fn outcome_of(member: &Arc<Member>, request: Request) -> Outcome {
+    if request.wire != WIRE_VERSION {
+        return refused(format!("this agent speaks wire version {WIRE_VERSION}, not {}", request.wire));
+    }
+    if let Err(outcome) = store(member, &request.record).await {
+        return outcome;
+    }
+    let name = name(&request.command);
+    let claim = request.record.claim();
+    tracing::info!(command = name, %claim, "obeying");
+    match request.command {
+        Command::Store => Outcome::Done,
+        Command::Freeze => fence::freeze(member, claim).await,
+        Command::Fence => fence::fence(member).await,
+        command => in_turn(member, &request.record, command).await,
+    }
+}
+
+/// Stores the record and tells everybody who waits under another claim.
+async fn store(member: &Arc<Member>, record: &Record) -> Result<(), Outcome> {
+    let before = member.state.get().record.clone();
+    match member.state.offer(record).await {
+        Err(ChangeError::Stale(stale)) => return Err(Outcome::Stale { stale }),
+        Err(why @ ChangeError::Disk(_)) => return Err(failed(why.to_string())),
+        Ok(_) => {}
+    }
+    if before.as_ref() != Some(record) {
+        member.claims.send_replace(member.state.claim());
+        member.changed.notify_one();
+        // Whether this member may acknowledge follows from the record.
+        tokio::spawn(settle_acks(Arc::clone(member)));
+    }
+    Ok(())
+}
+
+async fn in_turn(member: &Arc<Member>, record: &Record, command: Command) -> Outcome {
+    let patience = match &command {
+        Command::Promote { deadline_ms, .. } | Command::Drain { deadline_ms } => Duration::from_millis(*deadline_ms),
+        _ => TURN,
+    };
+    let claim = record.claim();
+    let turn = tokio::select! {
+        turn = tokio::time::timeout(patience, Arc::clone(&member.turn).lock_owned()) => turn,
+        () = member.superseded(claim) => return superseded(member, claim),
+    };
+    let Ok(turn) = turn else { return busy(member) };
+    if member.state.claim() != Some(claim) {
+        return superseded(member, claim);
+    }
+    match command {
+        Command::Initialize => jobs::initialize(member, record, turn),
+        Command::Clone { donor } => jobs::clone(member, record, donor, turn),
+        Command::Start => match member.ensure_started().await {
+            Ok(_) => Outcome::Done,
+            Err(why) => failed(format!("{why:#}")),
+        },
+        Command::Follow { source } => follow::follow(member, record, &source).await,
+        Command::GrantStanding { barrier } => standing::grant(member, claim, &barrier).await,
+        Command::Promote { source, required, .. } => {
+            promote::promote(member, record, source.as_ref(), &required, patience).await
+        }
+        Command::SetAcks { acks } => standing::set_acks(member, record, acks).await,
+        Command::Drain { .. } => drain::drain(member, record, patience).await,
+        Command::Undrain => drain::undrain(member, record).await,
+        Command::Store | Command::Freeze | Command::Fence => Outcome::Done,
+    }
+}
+
+fn busy(member: &Member) -> Outcome {
+    let waiting_for = match member.job() {
+        Some(topology::facts::Job { kind, state: topology::facts::JobState::Running { stage } }) => format!("{kind:?}: {stage}"),
+        _ => "the command before this one".to_owned(),
+    };
+    Outcome::Pending { waiting_for }
+}
+
+/// The answer to whoever was obeyed until a later claim was stored.
+fn superseded(member: &Member, claim: Claim) -> Outcome {
+    match member.state.claim() {
+        Some(stored) if stored != claim => {
+            Outcome::Stale { stale: topology::record::StaleRecord::Claim { offered: claim, stored } }
+        }
+        _ => failed("the agent is ending".to_owned()),
+    }
+}
+
+/// What became of a change of state under a claim that is no longer stored.
+fn not_changed(why: ChangeError) -> Outcome {
+    match why {
+        ChangeError::Stale(stale) => Outcome::Stale { stale },
+        why @ ChangeError::Disk(_) => failed(why.to_string()),
+    }
+}
+
+fn refused(reason: impl Into<String>) -> Outcome {
+    Outcome::Refused { reason: reason.into() }
+}
+
+fn failed(error: impl Into<String>) -> Outcome {
+    Outcome::Failed { error: error.into() }
+}
+
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Store => "store",
+        Command::Initialize => "initialize",
+        Command::Start => "start",
+        Command::Clone { .. } => "clone",
+        Command::Follow { .. } => "follow",
+        Command::Freeze => "freeze",
+        Command::GrantStanding { .. } => "grant standing",
+        Command::Promote { .. } => "promote",
+        Command::SetAcks { .. } => "set acks",
+        Command::Fence => "fence",
+        Command::Drain { .. } => "drain",
+        Command::Undrain => "undrain",
+    }
+}

@@ -1,0 +1,91 @@
+//! Standing, and what follows from it: whether this member acknowledges, and how many acknowledgements its own
+//! commits wait for.
+//!
+//! A member must never acknowledge before it has been proved to hold everything it ever acknowledged.
+
+use std::sync::Arc;
+
+use topology::facts::{ServerState, ThreadState};
+use topology::gtid::GtidSet;
+use topology::record::{Claim, Record};
+use wire::Outcome;
+
+use super::follow::wants_acks;
+use super::{failed, not_changed, refused};
+use crate::member::Member;
+use crate::sql::{PROMPT, SqlError, replication, semi_sync};
+
+/// Declares that everything in the barrier was received.
+pub async fn grant(member: &Arc<Member>, claim: Claim, barrier: &GtidSet) -> Outcome {
+    let known = async {
+        let (mut session, running) = member.session().await?;
+        Ok::<_, SqlError>(member.facts(&mut session, running).await?.known())
+    };
+    let known = match known.await {
+        Ok(known) => known,
+        Err(why) => return failed(why.to_string()),
+    };
+    let missing = barrier.subtract(&known);
+    if !missing.is_empty() {
+        return refused(format!("{} transactions of the barrier have not been received yet: {missing}", missing.count()));
+    }
+    let proved = member.proved_now();
+    if let Err(why) = member.state.change_under(claim, |remembered| remembered.proved = proved).await {
+        return not_changed(why);
+    }
+    settle_acks(Arc::clone(member)).await;
+    Outcome::Done
+}
+
+/// Switches acknowledging on or off as record and standing say, restarting the receiver if it runs.
+pub async fn settle_acks(member: Arc<Member>) {
+    let answers = matches!(member.latest.borrow().server, ServerState::Running(_));
+    let opened = member.supervisor.now().running().is_some_and(|running| member.was_opened(running));
+    if !answers || opened {
+        return;
+    }
+    if let Err(why) = try_settle_acks(&member).await {
+        tracing::warn!(%why, "whether this member acknowledges could not be brought in line; the next command tries again");
+    }
+    member.changed.notify_one();
+}
+
+async fn try_settle_acks(member: &Member) -> Result<(), SqlError> {
+    let (mut session, running) = member.session().await?;
+    let gate = tokio::time::timeout(PROMPT, member.gate.lock()).await;
+    let _gate = gate.map_err(|_| SqlError::Late(PROMPT))?;
+    let wanted = wants_acks(member);
+    if semi_sync::replica_side(&mut session).await? == wanted {
+        return Ok(());
+    }
+    semi_sync::set_replica_side(&mut session, wanted).await?;
+    let facts = member.facts(&mut session, running).await?;
+    if facts.replication.is_some_and(|channel| channel.receiver != ThreadState::Off) {
+        replication::stop_receiver(&mut session, PROMPT).await?;
+        replication::start_receiver(&mut session).await?;
+    }
+    Ok(())
+}
+
+/// Sets how many replicas a commit waits for.
+pub async fn set_acks(member: &Member, record: &Record, acks: u32) -> Outcome {
+    if record.primary != member.name() {
+        return refused(format!("only the record's primary, {}, waits for acknowledgements", record.primary));
+    }
+    let promised = record.effective_acks();
+    if acks < promised {
+        return refused(format!("the record promises {promised} acknowledgements; lower the record first"));
+    }
+    let stored = member.state.change_under(record.claim(), |remembered| remembered.wait_count = Some(acks)).await;
+    if let Err(why) = stored {
+        return not_changed(why);
+    }
+    let set = async {
+        let (mut session, _) = member.session().await?;
+        semi_sync::wait_for(&mut session, acks).await
+    };
+    match set.await {
+        Ok(()) => Outcome::Done,
+        Err(why) => failed(why.to_string()),
+    }
+}

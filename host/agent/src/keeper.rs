@@ -1,0 +1,79 @@
+//! Keeps a replica running without the operator: restarts mysqld closed after it has ended, and goes on
+//! following under a record that is still the one it followed under.
+//!
+//! It must never start a server that was opened for writing: its unacknowledged tail would be committed by the
+//! restart, and only the operator knows whether that is wanted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wire::Outcome;
+
+use crate::commands::follow;
+use crate::member::Member;
+
+/// The first pause after an end, doubled with every further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A server that has run for so long was well: the next pause is the first again.
+const WELL: Duration = Duration::from_secs(60);
+
+/// Runs until the agent ends.
+pub async fn run(member: Arc<Member>) {
+    let mut process = member.supervisor.watch();
+    let mut pause = Duration::ZERO;
+    let mut started = Instant::now();
+    loop {
+        if member.supervisor.now().running().is_none() && is_replica(&member) {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = member.ending.cancelled() => return,
+            }
+            started = Instant::now();
+            if let Err(why) = restart(&member).await {
+                tracing::error!("the replica could not be restarted: {why:#}");
+            }
+        }
+        pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        tokio::select! {
+            ended = process.wait_for(|process| process.running().is_none()), if member.supervisor.now().running().is_some() => {
+                if ended.is_err() {
+                    return;
+                }
+            }
+            // It is stopped: look again now and then whether it has become a replica.
+            () = tokio::time::sleep(pause), if member.supervisor.now().running().is_none() => {}
+            () = member.ending.cancelled() => return,
+        }
+        if started.elapsed() > WELL {
+            pause = Duration::ZERO;
+        }
+    }
+}
+
+/// Whether the data that is there was last a replica's.
+fn is_replica(member: &Member) -> bool {
+    let remembered = member.state.get();
+    let following = remembered.following.as_ref().map(|following| following.incarnation);
+    following.is_some() && following == member.incarnation()
+}
+
+async fn restart(member: &Arc<Member>) -> anyhow::Result<()> {
+    let _turn = member.turn.lock().await;
+    if member.ending.is_cancelled() || !is_replica(member) {
+        return Ok(());
+    }
+    member.ensure_started().await?;
+    let remembered = member.state.get();
+    let (Some(record), Some(source)) = (&remembered.record, remembered.may_resume(member.incarnation())) else {
+        return Ok(());
+    };
+    match follow::follow(member, record, source).await {
+        Outcome::Failed { error } | Outcome::Refused { reason: error } => anyhow::bail!(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,104 @@
+//! Serves the operator: the report stream and the commands, over HTTP/2 with mutual TLS.
+//!
+//! It must never do anything itself; a connection that ends takes nothing back.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures::{Stream, stream};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use topology::facts::MemberReport;
+use wire::{Heartbeat, QUIET_HEARTBEAT_MS, Request, Response, WIRE_VERSION};
+
+use crate::commands;
+use crate::member::Member;
+use crate::tls;
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// The longest request: a record with two GTID sets of a cluster with a long history.
+const LONGEST_REQUEST: usize = 4 << 20;
+
+/// Serves until the agent ends.
+pub async fn run(member: Arc<Member>, listener: TcpListener) {
+    let router = router(Arc::clone(&member));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(why) => {
+                // Out of descriptors, most likely: more haste makes it worse.
+                tracing::warn!(%why, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let connection = serve(Arc::clone(&member), stream, router.clone());
+        tokio::spawn(async move {
+            if let Err(why) = connection.await {
+                tracing::debug!("a connection ended: {why:#}");
+            }
+        });
+    }
+}
+
+async fn serve(member: Arc<Member>, stream: TcpStream, router: Router) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    let stream = tokio::time::timeout(HANDSHAKE, tls::accept(&member.config.tls, stream)).await??;
+    let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new()).http2_only();
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_millis(QUIET_HEARTBEAT_MS)))
+        .keep_alive_timeout(Duration::from_millis(QUIET_HEARTBEAT_MS));
+    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    serving.await.map_err(|why| anyhow::anyhow!("{why}"))
+}
+
+fn router(member: Arc<Member>) -> Router {
+    Router::new()
+        .route("/v1/reports", get(reports))
+        .route("/v1/report", get(report))
+        .route("/v1/commands", post(command))
+        .layer(axum::extract::DefaultBodyLimit::max(LONGEST_REQUEST))
+        .with_state(member)
+}
+
+async fn report(State(member): State<Arc<Member>>) -> Json<Heartbeat> {
+    let report = member.latest.borrow().clone();
+    Json(Heartbeat { wire: WIRE_VERSION, report: Some(Box::new(report)) })
+}
+
+async fn command(State(member): State<Arc<Member>>, Json(request): Json<Request>) -> Json<Response> {
+    Json(commands::obey(member, request).await)
+}
+
+async fn reports(State(member): State<Arc<Member>>) -> Body {
+    let mut pushed = member.pushed.subscribe();
+    // What is there already is news to whoever has just connected.
+    pushed.mark_changed();
+    Body::from_stream(lines(pushed))
+}
+
+fn lines(pushed: watch::Receiver<MemberReport>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold(pushed, |mut pushed| async {
+        let quiet = Duration::from_millis(QUIET_HEARTBEAT_MS);
+        let report = match tokio::time::timeout(quiet, pushed.changed()).await {
+            Err(_) => None,
+            Ok(Ok(())) => Some(Box::new(pushed.borrow_and_update().clone())),
+            Ok(Err(_)) => return None,
+        };
+        let heartbeat = Heartbeat { wire: WIRE_VERSION, report };
+        let mut line = serde_json::to_vec(&heartbeat).ok()?;
+        line.push(b'\n');
+        Some((Ok(line.into()), pushed))
+    })
+}

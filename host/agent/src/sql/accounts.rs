@@ -1,0 +1,73 @@
+//! The accounts that the first data directory is made with.
+//!
+//! They are made while mysqld initialises the directory, before there is a binary log: the history of the cluster
+//! then begins with its first own transaction, `gtid_executed` starts empty, and no account belongs to a
+//! server_uuid that a copy could take for somebody's stray writes. Every later member is a clone and has them.
+//!
+//! No application account may ever get CONNECTION_ADMIN: it would not be cut off by offline_mode.
+
+use super::{quote, quote_name, secret};
+use crate::config::{ADMIN_ACCOUNT, Config, replication_account};
+
+/// One replication account for every member that a cluster can have (`replicas` is at most 7).
+const REPLICATION_ACCOUNTS: u32 = 7;
+
+/// What a replication account may do: replicate, stay connected to a source that is offline for everybody else,
+/// and be the donor's side of a clone.
+const REPLICATION_RIGHTS: [&str; 2] = ["REPLICATION SLAVE", "CONNECTION_ADMIN, BACKUP_ADMIN"];
+
+/// The statements of the first start, one a line as `--init-file` wants them.
+///
+/// # Errors
+/// A password cannot be read.
+pub fn first_statements(config: &Config) -> anyhow::Result<String> {
+    let mut statements = agents_own(config)?;
+    let root = quote(&secret(config, "root-password")?);
+    statements.push(format!("ALTER USER 'root'@'localhost' IDENTIFIED BY {root}"));
+    statements.push(format!("CREATE USER 'root'@'%' IDENTIFIED BY {root}"));
+    statements.push("GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION".to_owned());
+    let replication = quote(&secret(config, "replication-password")?);
+    for account in (0..REPLICATION_ACCOUNTS).map(|ordinal| quote(&replication_account(ordinal))) {
+        statements.push(format!("CREATE USER {account}@'%' IDENTIFIED BY {replication} REQUIRE SSL"));
+        statements.extend(REPLICATION_RIGHTS.iter().map(|rights| format!("GRANT {rights} ON *.* TO {account}@'%'")));
+    }
+    statements.extend(applications(config)?);
+    Ok(lines(&statements))
+}
+
+/// The statements of a server that only receives a clone: it needs nobody but the agent.
+///
+/// # Errors
+/// A password cannot be read.
+pub fn scratch_statements(config: &Config) -> anyhow::Result<String> {
+    Ok(lines(&agents_own(config)?))
+}
+
+fn agents_own(config: &Config) -> anyhow::Result<Vec<String>> {
+    let password = quote(&secret(config, "admin-password")?);
+    let account = quote(ADMIN_ACCOUNT);
+    Ok(vec![
+        format!("CREATE USER {account}@'localhost' IDENTIFIED BY {password}"),
+        format!("GRANT ALL ON *.* TO {account}@'localhost' WITH GRANT OPTION"),
+    ])
+}
+
+fn applications(config: &Config) -> anyhow::Result<Vec<String>> {
+    let mut statements = Vec::new();
+    let Some(database) = config.database.as_deref().filter(|name| !name.is_empty()) else { return Ok(statements) };
+    let charset = config.charset.as_deref().filter(|name| !name.is_empty());
+    let charset = charset.map(|name| format!(" CHARACTER SET {}", quote(name))).unwrap_or_default();
+    statements.push(format!("CREATE DATABASE {}{charset}", quote_name(database)));
+    if let Some(user) = config.user.as_deref().filter(|name| !name.is_empty()) {
+        let (user, password) = (quote(user), quote(&secret(config, "app-password")?));
+        statements.push(format!("CREATE USER {user}@'%' IDENTIFIED BY {password}"));
+        // In a grant `_` and `%` are wildcards even between backquotes.
+        let pattern = database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%");
+        statements.push(format!("GRANT ALL ON {}.* TO {user}@'%'", quote_name(&pattern)));
+    }
+    Ok(statements)
+}
+
+fn lines(statements: &[String]) -> String {
+    statements.iter().map(|statement| format!("{};\n", statement.replace('\n', " "))).collect()
+}

@@ -1,0 +1,124 @@
+//! Reads everything a report says about a running mysqld. It must never change anything, and never cost so much
+//! that asking several times a second is felt.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
+use topology::facts::{Replication, SemiSync, ServerFacts, ThreadState};
+use topology::gtid::GtidSet;
+use uuid::Uuid;
+
+use super::SqlError;
+use crate::supervise::Running;
+
+const SERVER: &str = "SELECT @@server_uuid, @@version, @@GLOBAL.gtid_executed, @@GLOBAL.offline_mode, \
+    @@GLOBAL.super_read_only, @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_source_enabled, \
+    @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count";
+
+const STATUS: &str = "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME IN \
+    ('Rpl_semi_sync_source_clients', 'Rpl_semi_sync_source_wait_sessions', 'Rpl_semi_sync_replica_status')";
+
+const CHANNEL: &str = "SELECT c.HOST, s.SOURCE_UUID, s.SERVICE_STATE, s.LAST_ERROR_NUMBER, s.LAST_ERROR_MESSAGE, \
+    s.RECEIVED_TRANSACTION_SET, a.SERVICE_STATE, \
+    (SELECT CONCAT(LAST_ERROR_NUMBER, ': ', LAST_ERROR_MESSAGE) FROM performance_schema.replication_applier_status_by_worker \
+     WHERE CHANNEL_NAME = '' AND LAST_ERROR_NUMBER <> 0 LIMIT 1), \
+    (SELECT CONCAT(LAST_ERROR_NUMBER, ': ', LAST_ERROR_MESSAGE) FROM performance_schema.replication_applier_status_by_coordinator \
+     WHERE CHANNEL_NAME = '' AND LAST_ERROR_NUMBER <> 0 LIMIT 1) \
+    FROM performance_schema.replication_connection_configuration c \
+    JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = c.CHANNEL_NAME \
+    JOIN performance_schema.replication_applier_status a ON a.CHANNEL_NAME = c.CHANNEL_NAME \
+    WHERE c.CHANNEL_NAME = ''";
+
+/// What the server says now.
+///
+/// # Errors
+/// [`SqlError`]
+pub async fn read(conn: &mut Conn, process: Running) -> Result<ServerFacts, SqlError> {
+    // Received first: a transaction that is executed between the two queries is then seen twice. The other way
+    // round, one whose relay log is removed meanwhile would not be seen at all.
+    let channel: Option<Row> = conn.query_first(CHANNEL).await?;
+    let server: Row = conn.query_first(SERVER).await?.ok_or_else(|| unexpected("no row of variables"))?;
+    let status: Vec<(String, String)> = conn.query(STATUS).await?;
+    let status = |name: &str| status.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+    let number = |name: &str| status(name).and_then(|value| value.parse().ok()).unwrap_or_default();
+    let acknowledges = status("Rpl_semi_sync_replica_status") == Some("ON");
+    let (received, replication) = match channel {
+        Some(row) => channel_facts(&row, acknowledges)?,
+        None => (GtidSet::new(), None),
+    };
+    let offline = cell::<u8>(&server, 3)? == 1;
+    let read_only = cell::<u8>(&server, 4)? == 1;
+    Ok(ServerFacts {
+        pid: process.pid,
+        started_unix_ms: process.started_unix_ms,
+        server_uuid: uuid(&cell::<String>(&server, 0)?)?,
+        version: cell(&server, 1)?,
+        executed: gtids(&cell::<String>(&server, 2)?)?,
+        received,
+        open: !offline && !read_only && cell::<u8>(&server, 5)? == 0,
+        offline,
+        read_only,
+        replication,
+        semi_sync: SemiSync {
+            enabled: cell::<u8>(&server, 6)? == 1,
+            wait_count: cell(&server, 7)?,
+            clients: number("Rpl_semi_sync_source_clients"),
+            waiting_commits: number("Rpl_semi_sync_source_wait_sessions"),
+        },
+    })
+}
+
+fn channel_facts(row: &Row, acknowledges: bool) -> Result<(GtidSet, Option<Replication>), SqlError> {
+    let source_host: String = cell(row, 0)?;
+    let received = gtids(&cell::<String>(row, 5)?)?;
+    if source_host.is_empty() {
+        // RESET REPLICA ALL leaves no row behind; RESET REPLICA leaves one without a source.
+        return Ok((received, None));
+    }
+    let source_uuid: String = cell(row, 1)?;
+    let number: u32 = cell(row, 3)?;
+    let message: String = cell(row, 4)?;
+    let worker: Option<String> = cell(row, 7)?;
+    let coordinator: Option<String> = cell(row, 8)?;
+    let replication = Replication {
+        source_host,
+        source_uuid: Uuid::try_parse(&source_uuid).ok(),
+        receiver: thread(&cell::<String>(row, 2)?)?,
+        receiver_error: if number == 0 { String::new() } else { format!("{number}: {message}") },
+        applier: thread(&cell::<String>(row, 6)?)?,
+        applier_error: worker.or(coordinator).unwrap_or_default(),
+        acknowledges,
+    };
+    Ok((received, Some(replication)))
+}
+
+fn thread(state: &str) -> Result<ThreadState, SqlError> {
+    match state {
+        "ON" => Ok(ThreadState::On),
+        "OFF" => Ok(ThreadState::Off),
+        "CONNECTING" => Ok(ThreadState::Connecting),
+        other => Err(unexpected(&format!("the thread state `{other}`"))),
+    }
+}
+
+/// A GTID set as the server writes it.
+///
+/// # Errors
+/// [`SqlError::Unexpected`]
+pub fn gtids(text: &str) -> Result<GtidSet, SqlError> {
+    text.parse().map_err(|why| unexpected(&format!("a GTID set that is none: {why}")))
+}
+
+fn uuid(text: &str) -> Result<Uuid, SqlError> {
+    Uuid::try_parse(text).map_err(|_| unexpected(&format!("a server_uuid that is none: `{text}`")))
+}
+
+fn cell<T: mysql_async::prelude::FromValue>(row: &Row, index: usize) -> Result<T, SqlError> {
+    match row.get_opt(index) {
+        Some(Ok(value)) => Ok(value),
+        _ => Err(unexpected(&format!("column {index} of {:?}", row.columns_ref().first().map(|first| first.name_str())))),
+    }
+}
+
+fn unexpected(what: &str) -> SqlError {
+    SqlError::Unexpected(what.to_owned())
+}

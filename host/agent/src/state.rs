@@ -1,0 +1,214 @@
+//! What the agent has promised and must remember over any crash: the record, when its data was opened, its
+//! standing, whom it follows. One small file, written before anything is obeyed.
+//!
+//! It must never hold what mysqld or the operator can tell instead, and it must never forget on an error: when
+//! the write fails, memory stays as it was.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use topology::record::{Claim, Phase, Record, StaleRecord};
+use uuid::Uuid;
+use wire::Endpoint;
+
+use crate::durable;
+
+/// Everything that is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Remembered {
+    /// The record that was last accepted.
+    pub record: Option<Record>,
+    /// When which data was last opened for writing.
+    pub opened: Option<Opened>,
+    /// Which data was proved complete, and under which boot of the machine.
+    pub proved: Option<Proved>,
+    /// How many replicas a commit waits for once this member is open.
+    pub wait_count: Option<u32>,
+    /// Whom this data follows as a replica, and under which claim it was told so. None once it is opened.
+    pub following: Option<Following>,
+}
+
+/// An opening for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Opened {
+    /// The epoch of the record under which it was.
+    pub epoch: u64,
+    /// The data that was.
+    pub incarnation: Uuid,
+}
+
+/// A proof of standing. It ends with the data it was given for and with the boot of the machine, because a
+/// relay log that was acknowledged may not have been fsynced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proved {
+    /// The data that was proved.
+    pub incarnation: Uuid,
+    /// The kernel's boot identifier at that time.
+    pub boot_id: String,
+}
+
+/// A source, and the claim under which it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Following {
+    /// Whom.
+    pub source: Endpoint,
+    /// Under which claim.
+    pub claim: Claim,
+    /// Which data follows.
+    pub incarnation: Uuid,
+}
+
+/// The remembered state, shared. Reading it never waits for the disk.
+#[derive(Debug, Clone)]
+pub struct State {
+    path: Arc<PathBuf>,
+    current: Arc<std::sync::RwLock<Arc<Remembered>>>,
+    writing: Arc<Mutex<()>>,
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The record went back in time, or moved on since the command was given.
+    #[error(transparent)]
+    Stale(#[from] StaleRecord),
+    /// The volume did not take it.
+    #[error("the agent's state could not be written: {0}; nothing was obeyed")]
+    Disk(#[from] std::io::Error),
+}
+
+impl State {
+    /// Reads what is on disk; a volume without it is a new one.
+    ///
+    /// # Errors
+    /// A file that cannot be read or understood: an agent must not run without its promises.
+    pub fn load(path: PathBuf) -> anyhow::Result<Self> {
+        let remembered = match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).with_context(|| {
+                format!("{} holds the agent's promises and cannot be understood; was it written by a newer version?", path.display())
+            })?,
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Remembered::default(),
+            Err(why) => return Err(why).with_context(|| format!("cannot read {}", path.display())),
+        };
+        Ok(Self {
+            path: Arc::new(path),
+            current: Arc::new(std::sync::RwLock::new(Arc::new(remembered))),
+            writing: Arc::new(Mutex::new(())),
+        })
+    }
+
+    /// What is remembered now.
+    pub fn get(&self) -> Arc<Remembered> {
+        Arc::clone(&self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// The claim that is stored, if there is one.
+    pub fn claim(&self) -> Option<Claim> {
+        self.get().record.as_ref().map(Record::claim)
+    }
+
+    /// Stores a record, unless it is older than the stored one. Returns the claim that was stored before.
+    ///
+    /// # Errors
+    /// [`ChangeError`]
+    pub async fn offer(&self, record: &Record) -> Result<Option<Claim>, ChangeError> {
+        let mut before = None;
+        self.change(|now| {
+            record.may_replace(now.record.as_ref())?;
+            before = now.record.as_ref().map(Record::claim);
+            now.record = Some(record.clone());
+            Ok(())
+        })
+        .await?;
+        Ok(before)
+    }
+
+    /// Changes something under a claim. The claim is checked in the same step, so that whoever stored a later
+    /// one before knows that this did not happen, and whoever stores one afterwards sees that it did.
+    ///
+    /// # Errors
+    /// [`ChangeError::Stale`] where another claim is stored meanwhile.
+    pub async fn change_under(&self, claim: Claim, edit: impl FnOnce(&mut Remembered)) -> Result<(), ChangeError> {
+        self.change(|now| {
+            let stored = now.record.as_ref().map(Record::claim);
+            match stored {
+                Some(stored) if stored != claim => Err(StaleRecord::Claim { offered: claim, stored }),
+                _ => {
+                    edit(now);
+                    Ok(())
+                }
+            }
+        })
+        .await
+    }
+
+    /// Changes something that no claim governs.
+    ///
+    /// # Errors
+    /// [`ChangeError::Disk`]
+    pub async fn change_own(&self, edit: impl FnOnce(&mut Remembered)) -> Result<(), ChangeError> {
+        self.change(|now| {
+            edit(now);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn change(
+        &self,
+        edit: impl FnOnce(&mut Remembered) -> Result<(), StaleRecord>,
+    ) -> Result<(), ChangeError> {
+        let _one_at_a_time = self.writing.lock().await;
+        let before = self.get();
+        let mut next = Remembered::clone(&before);
+        edit(&mut next)?;
+        if next == *before {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(&next).map_err(std::io::Error::other)?;
+        let path = Arc::clone(&self.path);
+        tokio::task::spawn_blocking(move || durable::write(&path, &text)).await.map_err(std::io::Error::other)??;
+        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
+}
+
+impl Remembered {
+    /// The epoch in which this data was last opened for writing.
+    pub fn opened_epoch(&self, incarnation: Option<Uuid>) -> Option<u64> {
+        self.opened.filter(|opened| Some(opened.incarnation) == incarnation).map(|opened| opened.epoch)
+    }
+
+    /// Whether this member may acknowledge: it votes with this data, is not being removed, and forgot nothing.
+    pub fn may_acknowledge(&self, member: &str, incarnation: Option<Uuid>, boot_id: &str) -> bool {
+        let Some(record) = &self.record else { return false };
+        incarnation.is_some()
+            && record.incarnation_of(member) == incarnation
+            && record.leaving.as_deref() != Some(member)
+            && self.is_proved(incarnation, boot_id)
+    }
+
+    /// Whether this data was proved complete under this boot of the machine.
+    pub fn is_proved(&self, incarnation: Option<Uuid>, boot_id: &str) -> bool {
+        self.proved
+            .as_ref()
+            .is_some_and(|proved| Some(proved.incarnation) == incarnation && proved.boot_id == boot_id)
+    }
+
+    /// The source that this data may go on following without being told again: the record is the one under
+    /// which it was given, and it is Serving.
+    pub fn may_resume(&self, incarnation: Option<Uuid>) -> Option<&Endpoint> {
+        let record = self.record.as_ref().filter(|record| record.phase == Phase::Serving)?;
+        let following = self.following.as_ref()?;
+        let same_reign = following.claim.epoch == record.epoch;
+        (same_reign && following.source.member == record.primary && Some(following.incarnation) == incarnation)
+            .then_some(&following.source)
+    }
+}
