@@ -19,11 +19,12 @@ use crate::paths::Paths;
 /// What must never be sent through a proxy of this computer.
 const NO_PROXY: &str = "198.18.0.0/15,localhost,127.0.0.1,.svc,.cluster.local";
 
-/// Moves the calling thread into a machine's network. Threads it starts from now on are there too.
-pub fn network(machine: &Machine) -> Result<()> {
+/// Moves the calling thread into a machine's network, where it also resolves the cluster's names.
+/// Threads it starts from now on are there too.
+pub fn thread(machine: &Machine) -> Result<()> {
     let path = machine.namespace();
-    let file = File::open(&path).with_context(|| absent(machine, &path))?;
-    setns(&file, CloneFlags::CLONE_NEWNET)
+    let space = File::open(&path).with_context(|| absent(machine, &path))?;
+    enter(&space, &resolver(machine)?)
         .with_context(|| format!("cannot enter {}: this needs root", path.display()))
 }
 
@@ -32,8 +33,7 @@ pub fn network(machine: &Machine) -> Result<()> {
 pub fn command(machine: &Machine, paths: &Paths, program: &str) -> Result<Command> {
     let path = machine.namespace();
     let space = File::open(&path).with_context(|| absent(machine, &path))?;
-    let resolver = machine.etc().join("resolv.conf");
-    let resolver = CString::new(resolver.as_os_str().as_bytes())?;
+    let resolver = resolver(machine)?;
     let mut command = Command::new(program);
     command.envs(environment(paths));
     // SAFETY: between fork and exec only system calls are made; all memory they use exists already.
@@ -56,6 +56,11 @@ pub fn environment(paths: &Paths) -> Vec<(&'static str, OsString)> {
         ("no_proxy", NO_PROXY.into()),
         ("PATH", path),
     ]
+}
+
+fn resolver(machine: &Machine) -> Result<CString> {
+    let file = machine.etc().join("resolv.conf");
+    CString::new(file.as_os_str().as_bytes()).context("the lab's directory has a NUL in its name")
 }
 
 fn enter(space: &File, resolver: &CString) -> nix::Result<()> {

@@ -177,10 +177,10 @@ impl Lab {
     }
 
     /// Moves the calling thread into the client's network, so that it reaches the API server, pods
-    /// and ClusterIPs. Threads it starts afterwards are there too; threads that exist already are not.
-    /// Cluster names are not resolved in there, because /etc/resolv.conf stays this computer's.
+    /// and ClusterIPs, and resolves the cluster's names. Threads it starts afterwards are there too;
+    /// threads that exist already are not: build a runtime after this, not before.
     pub fn enter_client_network(&self) -> Result<()> {
-        enter::network(self.machine(CLIENT)?)
+        enter::thread(self.machine(CLIENT)?)
     }
 
     /// A machine by name; workers, and also `control-plane` and `client`.

@@ -1,8 +1,13 @@
 //! The lab itself: that its nodes die, hang and come back as nodes do, that its links can be cut, and
 //! that it is whole again afterwards. One test, because there is one lab.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy takes the helpers of a test for something else"
+)]
+
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -324,12 +329,14 @@ fn greets(lab: &Lab, target: &str) -> bool {
 }
 
 fn in_client_network(lab: &Lab, target: &str, look: impl FnOnce(TcpStream) -> bool + Send) -> bool {
-    let Ok(target) = target.parse::<SocketAddr>() else {
-        return false;
-    };
     let visit = || {
         lab.enter_client_network().unwrap();
-        TcpStream::connect_timeout(&target, SHORT).is_ok_and(look)
+        let address = target
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut found| found.next());
+        let stream = address.and_then(|to| TcpStream::connect_timeout(&to, SHORT).ok());
+        stream.is_some_and(look)
     };
     thread::scope(|scope| scope.spawn(visit).join().unwrap())
 }
