@@ -8,6 +8,8 @@ mod crds;
 mod operation;
 mod schema;
 mod status;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 pub use cluster::*;

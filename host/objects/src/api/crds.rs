@@ -12,7 +12,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crds = vec![MysqlCluster::crd(), MysqlOperation::crd(), MysqlTopology::crd()];
     for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
-            use_known_formats(schema);
+            make_plain(schema);
         }
     }
     crds
@@ -32,20 +32,22 @@ pub fn crd_files() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
         .collect()
 }
 
-/// Kubernetes knows no unsigned formats and warns about them at every apply.
-fn use_known_formats(schema: &mut JSONSchemaProps) {
+/// Kubernetes knows no unsigned formats and warns about them at every apply. And a field that is left out is absent,
+/// never null: rules need to know one way only.
+fn make_plain(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
     schema.format = match schema.format.as_deref() {
         Some("uint8" | "uint16" | "uint32") => Some("int32".to_owned()),
         Some("uint64" | "uint") => Some("int64".to_owned()),
         _ => schema.format.take(),
     };
-    schema.properties.iter_mut().flatten().for_each(|(_, inner)| use_known_formats(inner));
+    schema.properties.iter_mut().flatten().for_each(|(_, inner)| make_plain(inner));
     match &mut schema.items {
-        Some(JSONSchemaPropsOrArray::Schema(inner)) => use_known_formats(inner),
-        Some(JSONSchemaPropsOrArray::Schemas(inner)) => inner.iter_mut().for_each(use_known_formats),
+        Some(JSONSchemaPropsOrArray::Schema(inner)) => make_plain(inner),
+        Some(JSONSchemaPropsOrArray::Schemas(inner)) => inner.iter_mut().for_each(make_plain),
         None => {}
     }
     if let Some(JSONSchemaPropsOrBool::Schema(inner)) = &mut schema.additional_properties {
-        use_known_formats(inner);
+        make_plain(inner);
     }
 }

@@ -1,0 +1,107 @@
+//! The rules that the API server checks, evaluated as it does. Each refusal must name the field.
+
+use rstest::rstest;
+
+use super::{MysqlCluster, crds};
+
+fn named(name: &str, spec: &str) -> MysqlCluster {
+    let yaml = format!(
+        "apiVersion: grampus.dev/v1alpha1\nkind: MysqlCluster\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    );
+    serde_saphyr::from_str(&yaml).unwrap()
+}
+
+fn cluster(spec: &str) -> MysqlCluster {
+    named("shop", spec)
+}
+
+#[rstest]
+#[case("{storage: {size: 10Gi}}")]
+#[case("{replicas: 1, storage: {size: 10Gi}}")]
+#[case("{replicas: 1, storage: {size: 10Gi}, durability: {acks: 0}}")]
+#[case("{replicas: 2, storage: {size: 10Gi}, durability: {acks: 1}}")]
+#[case("{replicas: 5, storage: {size: 1.5Ti}, durability: {acks: 4}}")]
+#[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: unlimited}}}")]
+#[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: 1m30s}}}")]
+#[case("{storage: {size: 10Gi}, bootstrap: {new: {database: orders, user: till, lowerCaseTableNames: 1}}}")]
+fn what_can_be_done_is_let_pass(#[case] spec: &str) {
+    cluster(spec).validate_cel().unwrap();
+}
+
+#[rstest]
+#[case("{replicas: 4, storage: {size: 10Gi}}", "spec.replicas")]
+#[case("{replicas: 0, storage: {size: 10Gi}}", "spec.replicas")]
+#[case("{storage: {size: ten}}", "spec.storage.size")]
+#[case("{storage: {size: 10GB}}", "spec.storage.size")]
+#[case("{storage: {size: '0'}}", "spec.storage.size")]
+#[case("{storage: {size: 10Gi}, durability: {acks: 0}}", "spec.durability.acks")]
+#[case("{storage: {size: 10Gi}, durability: {acks: 3}}", "spec.durability.acks")]
+#[case("{replicas: 1, storage: {size: 10Gi}, durability: {acks: 1}}", "spec.durability.acks")]
+#[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: soon}}}", "maxHold")]
+#[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: '5'}}}", "maxHold")]
+#[case("{storage: {size: 10Gi}, bootstrap: {new: {lowerCaseTableNames: 2}}}", "lowerCaseTableNames")]
+#[case("{storage: {size: 10Gi}, bootstrap: {new: {database: MySQL}}}", "spec.bootstrap.new.database")]
+#[case("{storage: {size: 10Gi}, bootstrap: {new: {user: root}}}", "spec.bootstrap.new.user")]
+fn what_cannot_be_done_is_refused(#[case] spec: &str, #[case] field: &str) {
+    let refusal = cluster(spec).validate_cel().unwrap_err().to_string();
+    assert!(refusal.contains(field), "{refusal}");
+}
+
+#[rstest]
+#[case("a-name-of-forty-one-characters-is-too-long")]
+#[case("shop.example")]
+#[case("1shop")]
+fn names_that_services_cannot_have_are_refused(#[case] name: &str) {
+    let refusal = named(name, "{storage: {size: 1Gi}}").validate_cel().unwrap_err().to_string();
+    assert!(refusal.contains("metadata.name"), "{refusal}");
+}
+
+#[rstest]
+#[case("{storage: {size: 10Gi}}", "{replicas: 5, storage: {size: 10Gi}}")]
+#[case("{storage: {size: 1Gi}}", "{storage: {size: 1024Mi}}")]
+#[case("{storage: {size: 1Gi}}", "{storage: {size: 1Gi}, paused: true}")]
+fn what_may_change_can(#[case] old: &str, #[case] new: &str) {
+    cluster(new).validate_cel_update(&cluster(old)).unwrap();
+}
+
+#[rstest]
+#[case("{storage: {size: 10Gi}}", "{replicas: 1, storage: {size: 10Gi}}", "spec.replicas")]
+#[case("{replicas: 5, storage: {size: 10Gi}}", "{storage: {size: 10Gi}}", "spec.replicas")]
+#[case("{storage: {size: 10Gi}}", "{storage: {size: 5Gi}}", "spec.storage.size")]
+#[case("{storage: {size: 10Gi}}", "{storage: {size: 20Gi}}", "spec.storage.size")]
+#[case("{storage: {size: 10Gi}}", "{storage: {size: 10Gi, className: a}}", "spec.storage.className")]
+#[case("{storage: {size: 1Gi, className: a}}", "{storage: {size: 1Gi, className: b}}", "spec.storage.className")]
+#[case("{storage: {size: 1Gi, accessModes: [ReadWriteOnce]}}", "{storage: {size: 1Gi}}", "spec.storage.accessModes")]
+#[case("{storage: {size: 1Gi}, bootstrap: {new: {database: a}}}", "{storage: {size: 1Gi}}", "spec.bootstrap")]
+#[case("{storage: {size: 1Gi}}", "{storage: {size: 1Gi}, bootstrap: {new: {database: a}}}", "spec.bootstrap")]
+fn what_would_lose_or_ignore_something_cannot_change(#[case] old: &str, #[case] new: &str, #[case] field: &str) {
+    let refusal = cluster(new).validate_cel_update(&cluster(old)).unwrap_err().to_string();
+    assert!(refusal.contains(field), "{refusal}");
+}
+
+/// A mode that is not built is refused by the schema and not ignored.
+#[test]
+fn only_modes_that_exist_are_in_the_schema() {
+    let text = serde_json::to_value(crds()).unwrap().to_string();
+    assert!(text.contains(r#""enum":["Enforce"]"#), "the modes of a policy");
+    assert!(text.contains(r#""enum":["Switchover"]"#), "the types of an operation");
+    assert!(!text.contains("readReplicas") && !text.contains("onBlocked"), "a field that nothing honours");
+}
+
+#[test]
+fn the_schemas_use_no_format_that_kubernetes_warns_about() {
+    let text = serde_json::to_value(crds()).unwrap().to_string();
+    for format in ["uint8", "uint16", "uint32", "uint64"] {
+        assert!(!text.contains(&format!(r#""format":"{format}""#)), "{format}");
+    }
+}
+
+#[test]
+fn a_status_without_a_primary_shows_a_dash() {
+    let status: super::MysqlClusterStatus = serde_json::from_str("{}").unwrap();
+    assert_eq!(status.primary, "-");
+    assert_eq!(status.primary_name(), None);
+    let crd = serde_json::to_value(&crds()[0]).unwrap();
+    let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+    assert_eq!(status["properties"]["primary"]["default"], "-", "the API server fills it in for the column");
+}

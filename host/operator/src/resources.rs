@@ -1,0 +1,121 @@
+//! The resources controller: what a cluster's spec asks for is there, and nothing else is touched.
+//!
+//! It reads in this order: dereference → validate → secrets → children → apply → report. It never decides who leads
+//! and never writes an object that is not the cluster's own. While nothing changes it writes nothing.
+
+mod apply;
+mod dereference;
+mod reconcile;
+mod report;
+mod secrets;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use objects::api::{MysqlCluster, labels};
+use objects::children::Installation;
+use objects::validate::InstallationDefaults;
+use tokio_util::sync::CancellationToken;
+
+use crate::Context;
+
+/// The name under which this controller owns fields.
+pub const FIELD_MANAGER: &str = "grampus/resources";
+
+/// How long to wait before an API server that failed is asked again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// A cluster as the API server has it, which may be something that this version cannot read.
+type Guarded = DeserializeGuard<MysqlCluster>;
+
+/// What is the same for every cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What the children need to know.
+    pub installation: Installation,
+    /// What stands in for what a spec leaves out.
+    pub defaults: InstallationDefaults,
+}
+
+impl Settings {
+    /// The settings that the operator was started with.
+    pub fn of(options: &crate::Options) -> Self {
+        Self {
+            installation: Installation { grampus_image: options.image.clone() },
+            defaults: InstallationDefaults { image: options.mysql_image.clone() },
+        }
+    }
+}
+
+/// What every reconcile uses.
+struct Worker {
+    settings: Settings,
+    context: Arc<Context>,
+    applied: apply::Memory,
+    told: report::Told,
+}
+
+/// Writes the children of every cluster whenever this operator leads, until told to stop.
+///
+/// # Errors
+/// When whoever says whether this operator leads is gone.
+pub async fn run(settings: Settings, context: Arc<Context>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut leads = context.leads.clone();
+    while let Some(leading) = stop.run_until_cancelled(leads.wait_for(|leads| *leads)).await {
+        drop(leading?);
+        let term = stop.child_token();
+        let mut watching = context.leads.clone();
+        let until_deposed = async {
+            // A sender that is gone ends the term, too.
+            let _ = term.run_until_cancelled(watching.wait_for(|leads| !*leads)).await;
+            term.cancel();
+        };
+        tokio::join!(serve_term(&settings, &context, term.clone()), until_deposed);
+    }
+    Ok(())
+}
+
+/// Reconciles until the term ends. What was remembered of the last term may be long out of date.
+async fn serve_term(settings: &Settings, context: &Arc<Context>, term: CancellationToken) {
+    let worker = Arc::new(Worker {
+        settings: settings.clone(),
+        context: context.clone(),
+        applied: apply::Memory::default(),
+        told: report::Told::default(),
+    });
+    let client = &context.client;
+    let all = watcher::Config::default();
+    let ours = all.clone().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
+    let ended = term.clone();
+    Controller::new(Api::<Guarded>::all(client.clone()), all)
+        .owns(Api::<StatefulSet>::all(client.clone()), ours.clone())
+        .owns(Api::<Service>::all(client.clone()), ours.clone())
+        .owns(Api::<ConfigMap>::all(client.clone()), ours.clone())
+        .owns(Api::<PodDisruptionBudget>::all(client.clone()), ours.clone())
+        // A Secret that outlives its cluster has no owner, so its label says whose it is.
+        .watches(Api::<Secret>::all(client.clone()), ours, |secret| cluster_of(&secret))
+        .graceful_shutdown_on(ended.cancelled_owned())
+        .with_config(Config::default().concurrency(8))
+        .run(reconcile::reconcile, |_, _, _| Action::requeue(RETRY), worker)
+        .for_each(async |outcome| {
+            if let Err(error) = outcome {
+                tracing::warn!(error = %report::chain(&error), "a cluster's children could not be brought about");
+            }
+        })
+        .await;
+    term.cancel();
+}
+
+fn cluster_of(secret: &Secret) -> Option<ObjectRef<Guarded>> {
+    let cluster = secret.labels().get(labels::CLUSTER)?;
+    Some(ObjectRef::new(cluster).within(&secret.namespace()?))
+}
