@@ -8,11 +8,11 @@ pub mod cache;
 pub mod certificates;
 mod http;
 mod lease;
-mod metrics;
+pub mod metrics;
 pub mod policies;
 pub mod resources;
-#[path = "topology.rs"]
 pub mod roles;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

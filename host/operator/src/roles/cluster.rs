@@ -266,7 +266,7 @@ impl Cluster {
     /// The operator's certificate for this cluster, once the resources controller has made it.
     async fn tls(&mut self) -> anyhow::Result<Option<Arc<rustls::ClientConfig>>> {
         if self.tls.is_none() {
-            self.tls = crate::certificates::client_config(&self.context.client, &self.key).await?;
+            self.tls = crate::tls::client_config(&self.context.client, &self.key).await?;
         }
         Ok(self.tls.clone())
     }

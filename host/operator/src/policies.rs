@@ -1,0 +1,253 @@
+//! Brings policy modules from ConfigMaps to decisions: watches, loads, binds, swaps.
+//!
+//! Whatever goes wrong with a new module, the pair (module, settings) that decided before goes on deciding; this
+//! module must never take the last working one away. It keeps no module's bytes: a referenced ConfigMap is
+//! fetched when it is needed.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use engine::{Compiler, Decision, Engine, PrimarySelection, Source};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::PartialObjectMeta;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use objects::api::{ConfigMapKey, MysqlCluster, Policy, PolicyStatus, labels};
+use tokio_util::sync::CancellationToken;
+use topology::decision::{Answer, Question};
+
+use crate::cache::{Cache, ClusterKey};
+use crate::roles::Choice;
+
+/// The key of a module in its ConfigMap where the spec names none.
+const DEFAULT_KEY: &str = "policy.wasm";
+
+/// How long a module may hold while there is no primary, where the spec says nothing.
+const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(5);
+
+/// The policies of every cluster.
+pub struct Policies {
+    client: Client,
+    engine: Engine,
+    slots: RwLock<HashMap<ClusterKey, Arc<Slot>>>,
+}
+
+/// The policy of one cluster.
+struct Slot {
+    selection: PrimarySelection,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Where the module in force came from.
+    source: String,
+    /// Why the module that the spec names is not in force.
+    problem: Option<String>,
+    /// None is for ever.
+    max_hold: Option<Duration>,
+}
+
+impl Policies {
+    /// An engine, and no cluster yet. `compiler` is the binary whose `compile-policy` compiles modules.
+    ///
+    /// # Errors
+    /// The engine could not be made.
+    pub fn new(client: Client, compiler: PathBuf) -> anyhow::Result<Arc<Self>> {
+        let compiler = Compiler { program: compiler, arguments: vec!["compile-policy".to_owned()] };
+        let engine = Engine::new(engine::Options::new(compiler))?;
+        Ok(Arc::new(Self { client, engine, slots: RwLock::default() }))
+    }
+
+    /// Follows clusters and policy ConfigMaps until told to stop.
+    pub async fn run(self: Arc<Self>, cache: Arc<Cache>, stop: CancellationToken) {
+        let clusters: Api<MysqlCluster> = Api::all(self.client.clone());
+        let modules: Api<ConfigMap> = Api::all(self.client.clone());
+        let labelled = watcher::Config::default().labels(labels::POLICY);
+        let clusters = watcher(clusters, watcher::Config::default()).default_backoff().touched_objects();
+        let modules = watcher::metadata_watcher(modules, labelled).default_backoff();
+        let mut clusters = Box::pin(clusters.take_until(stop.clone().cancelled_owned()));
+        let mut modules = Box::pin(modules.take_until(stop.clone().cancelled_owned()));
+        let mut seen: HashMap<ClusterKey, i64> = HashMap::new();
+        while !stop.is_cancelled() {
+            tokio::select! {
+                Some(cluster) = clusters.next() => {
+                    let Ok(cluster) = cluster else { continue };
+                    let key = ClusterKey { namespace: cluster.namespace().unwrap_or_default(), name: cluster.name_any() };
+                    // A status changes often and a spec seldom; only the spec names a module.
+                    let generation = cluster.metadata.generation.unwrap_or(0);
+                    if cluster.metadata.deletion_timestamp.is_none() && seen.insert(key.clone(), generation) != Some(generation) {
+                        self.load(&key, &cluster, &cache).await;
+                    }
+                }
+                Some(event) = modules.next() => {
+                    if let Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) = event {
+                        self.reload(&object, &cache).await;
+                    }
+                }
+                else => break,
+            }
+        }
+    }
+
+    /// Loads anew for every cluster that names this ConfigMap.
+    async fn reload(&self, object: &PartialObjectMeta<ConfigMap>, cache: &Cache) {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        for cluster in cache.clusters.state() {
+            let names_it = policy_of(&cluster).and_then(|policy| policy.module.as_ref()).is_some_and(|module| module.config_map.name == name);
+            if names_it && cluster.namespace().as_deref() == Some(namespace.as_str()) {
+                let key = ClusterKey { namespace: namespace.clone(), name: cluster.name_any() };
+                self.load(&key, &cluster, cache).await;
+            }
+        }
+    }
+
+    /// Brings what the spec asks for into force, or says why not.
+    async fn load(&self, key: &ClusterKey, cluster: &MysqlCluster, cache: &Cache) {
+        let slot = self.slot(key);
+        let policy = policy_of(cluster).cloned().unwrap_or_default();
+        let loaded = self.bind(key, &slot, &policy).await;
+        {
+            let mut state = slot.lock();
+            state.max_hold = max_hold(&policy);
+            match loaded {
+                Ok(source) => {
+                    tracing::info!(cluster = %key, module = slot.selection.in_force().description.name, source, "policy in force");
+                    state.source = source;
+                    state.problem = None;
+                }
+                Err(problem) => {
+                    tracing::warn!(cluster = %key, problem, "the policy that the spec names is not in force; the one before goes on");
+                    state.problem = Some(problem);
+                }
+            }
+        }
+        cache.wake(key);
+    }
+
+    async fn bind(&self, key: &ClusterKey, slot: &Arc<Slot>, policy: &Policy) -> Result<String, String> {
+        let settings = policy.settings.clone().unwrap_or_else(|| serde_json::json!({}));
+        let fetched = match &policy.module {
+            Some(module) => Some(self.fetch(key, &module.config_map).await?),
+            None => None,
+        };
+        let source = fetched.as_ref().map_or_else(|| "embedded".to_owned(), |(source, _)| source.clone());
+        let (engine, slot) = (self.engine.clone(), slot.clone());
+        let bound = tokio::task::spawn_blocking(move || {
+            let module = match fetched {
+                Some((_, bytes)) => engine.load(&bytes),
+                None => engine.embedded(),
+            }?;
+            let binding = engine.bind(module, &settings)?;
+            slot.selection.swap(binding);
+            Ok::<_, engine::LoadError>(())
+        });
+        match bound.await {
+            Ok(Ok(())) => Ok(source),
+            Ok(Err(error)) if policy.module.is_none() => Err(format!("spec.policies.primarySelection.settings: {error}")),
+            Ok(Err(error)) => Err(format!("spec.policies.primarySelection ({source}): {error}")),
+            Err(error) => Err(format!("loading {source} ended unexpectedly: {error}")),
+        }
+    }
+
+    /// The bytes of a module.
+    async fn fetch(&self, key: &ClusterKey, wanted: &ConfigMapKey) -> Result<(String, Vec<u8>), String> {
+        const FIELD: &str = "spec.policies.primarySelection.module.configMap";
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &key.namespace);
+        let name = &wanted.name;
+        let map = maps.get_opt(name).await.map_err(|error| format!("{FIELD}: reading ConfigMap {name}: {error}"))?;
+        let map = map.ok_or_else(|| {
+            format!("{FIELD}.name: there is no ConfigMap {name} in namespace {}; create it, labelled {}", key.namespace, labels::POLICY)
+        })?;
+        if !map.labels().contains_key(labels::POLICY) {
+            let label = labels::POLICY;
+            return Err(format!("{FIELD}.name: ConfigMap {name} lacks the label {label}; run: kubectl label configmap {name} {label}=primary-selection"));
+        }
+        let wanted = wanted.key.as_deref().unwrap_or(DEFAULT_KEY);
+        let mut binary = map.binary_data.unwrap_or_default();
+        match binary.remove(wanted) {
+            Some(bytes) => Ok((format!("ConfigMap {name} key {wanted}"), bytes.0)),
+            None => {
+                let keys: Vec<_> = binary.keys().map(String::as_str).collect();
+                let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
+                Err(format!("{FIELD}.key: ConfigMap {name} has no {wanted} in its binaryData (there: {keys})"))
+            }
+        }
+    }
+
+    fn slot(&self, key: &ClusterKey) -> Arc<Slot> {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || {
+            let state = State { source: "embedded".to_owned(), problem: None, max_hold: Some(DEFAULT_MAX_HOLD) };
+            Arc::new(Slot { selection: PrimarySelection::new(self.engine.clone()), state: Mutex::new(state) })
+        };
+        slots.entry(key.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// What is in force for a cluster, for its status.
+    pub fn in_force(&self, key: &ClusterKey) -> Option<PolicyStatus> {
+        let slot = self.slot(key);
+        let module = slot.selection.in_force();
+        let state = slot.lock();
+        Some(PolicyStatus {
+            name: module.description.name.clone(),
+            version: module.description.version.clone(),
+            digest: module.digest.clone(),
+            source: state.source.clone(),
+            problem: state.problem.clone(),
+            last_answer: None,
+        })
+    }
+
+    /// Asks a cluster's policy. A module that holds for longer than it may is passed over for the embedded
+    /// default. Always answers; the decision runs on a thread of its own.
+    pub async fn decide(&self, key: &ClusterKey, question: Question, held_for: Duration) -> Option<Choice> {
+        let slot = self.slot(key);
+        let trigger = question.trigger;
+        let decided = tokio::task::spawn_blocking(move || {
+            let patience = slot.lock().max_hold;
+            let decision = slot.selection.decide(&question);
+            let impatient = patience.is_some_and(|patience| held_for > patience);
+            if impatient && matches!(decision.answer, Answer::Hold { .. }) { slot.selection.decide_default(&question) } else { decision }
+        });
+        let decision = decided.await.inspect_err(|error| tracing::error!(cluster = %key, %error, "a decision panicked")).ok()?;
+        Some(choice(decision, trigger))
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
+    let whence = match decision.by.source {
+        Source::Configured => "",
+        Source::LastKnownGood => ", the last that worked",
+        Source::Default => ", the embedded default",
+    };
+    Choice {
+        answer: decision.answer,
+        by: format!("{} {}{whence}", decision.by.name, decision.by.version),
+        failures: decision.failures.iter().map(|failed| format!("{} {}: {}", failed.by.name, failed.by.version, failed.failure)).collect(),
+        took_micros: decision.took_micros,
+        trigger,
+        verdict: None,
+    }
+}
+
+fn policy_of(cluster: &MysqlCluster) -> Option<&Policy> {
+    cluster.spec.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref())
+}
+
+/// How long a module may hold. The schema has already refused what is no duration.
+fn max_hold(policy: &Policy) -> Option<Duration> {
+    match policy.max_hold.as_deref() {
+        None => Some(DEFAULT_MAX_HOLD),
+        Some("unlimited") => None,
+        Some(text) => Some(objects::duration::parse(text).unwrap_or(DEFAULT_MAX_HOLD)),
+    }
+}
