@@ -13,6 +13,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const ROOT: &str = "grampus";
+/// A group competes with every process beside it as if it were one process itself: a compiler with
+/// ten children would leave a whole cluster a tenth of a core. In v1's and v2's units.
+const CPU_SHARES: [(&str, &str); 2] = [("cpu.shares", "16384"), ("cpu.weight", "1600")];
 /// What a node's kubelet needs of cgroup v2.
 const CONTROLLERS_V2: &str = "+cpu +cpuset +memory +pids +io";
 
@@ -59,6 +62,9 @@ impl Group {
                 directory.push(part);
                 create_directory(&directory)?;
                 inherit_cpuset(&parent, &directory)?;
+                if part == ROOT {
+                    raise_priority(&directory)?;
+                }
             }
         }
         Ok(())
@@ -223,6 +229,16 @@ fn create_directory(directory: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other.with_context(|| format!("cannot make the group {}", directory.display())),
     }
+}
+
+fn raise_priority(directory: &Path) -> Result<()> {
+    for (file, value) in CPU_SHARES {
+        let file = directory.join(file);
+        if file.exists() {
+            fs::write(&file, value).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A new v1 cpuset is empty, and nothing can run in it until somebody says where it may.

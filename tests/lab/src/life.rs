@@ -98,7 +98,7 @@ pub fn up(paths: &Paths, wanted: u8, steps: &Steps) -> Result<u8> {
         images::load(&workers, &paths.mysql_image())
     })?;
     steps.step(&format!("{nodes} nodes ready"), || {
-        let limit = Duration::from_secs(90);
+        let limit = Duration::from_secs(240);
         api::wait_until_ready(control_plane, paths, &workers, limit)?;
         api::wait_until_usable(control_plane, paths)
     })?;

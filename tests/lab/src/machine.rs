@@ -75,12 +75,21 @@ impl Machine {
 
     /// Its address in the fabric.
     pub fn address(&self) -> String {
-        let last = match self.role {
+        format!("198.18.0.{}", self.number())
+    }
+
+    /// A reboot does not change the network card: with another address its neighbours would go on
+    /// talking to the old one for many seconds.
+    pub fn hardware_address(&self) -> String {
+        format!("02:00:c6:12:00:{:02x}", self.number())
+    }
+
+    fn number(&self) -> u8 {
+        match self.role {
             Role::ControlPlane => 2,
             Role::Client => 3,
-            Role::Node(number) => 10 + u16::from(number),
-        };
-        format!("198.18.0.{last}")
+            Role::Node(number) => 10 + number,
+        }
     }
 
     /// The range its pods have addresses from.

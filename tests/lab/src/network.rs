@@ -58,8 +58,9 @@ pub fn plug(machine: &Machine, everybody: &[Machine]) -> Result<()> {
     let address = machine.address();
     if !namespace(name).exists() {
         ip(&format!("netns add {space}"))?;
+        let card = machine.hardware_address();
         ip(&format!(
-            "-n {FABRIC} link add {name} type veth peer name eth0 netns {space}"
+            "-n {FABRIC} link add {name} type veth peer name eth0 address {card} netns {space}"
         ))?;
         ip(&format!("-n {FABRIC} link set {name} master lab up"))?;
         ip(&format!("-n {space} link set lo up"))?;
