@@ -151,12 +151,10 @@ fn read_member(archive: &Path, name: &str) -> Result<Vec<u8>> {
         .with_context(|| format!("cannot read the image {}", archive.display()))?;
     for entry in tar::Archive::new(file).entries_with_seek()? {
         let mut entry = entry?;
-        if entry
-            .path()?
-            .strip_prefix("./")
-            .map_or_else(|_| false, |path| path == Path::new(name))
-            || *entry.path()? == *Path::new(name)
-        {
+        // Some packers write "./manifest.json".
+        let path = entry.path()?;
+        if path.strip_prefix("./").unwrap_or(&path) == Path::new(name) {
+            drop(path);
             let mut content = Vec::new();
             entry.read_to_end(&mut content)?;
             return Ok(content);
@@ -177,5 +175,42 @@ fn digest(path: &Path) -> Result<String> {
             0 => return Ok(hex::encode(hash.finalize())),
             length => hash.update(&buffer[..length]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_says_who_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, archive) = (
+            directory.path().join("p"),
+            directory.path().join("image.tar"),
+        );
+        fs::write(&source, "#!/bin/sh\n").unwrap();
+        let files: [Entry<'_>; 1] = [(&source, "/usr/bin/p", 0o755)];
+        pack("example/p:1", &files, &["/usr/bin/p"], &archive).unwrap();
+        let (tag, first) = identify(&archive).unwrap();
+        assert_eq!(tag, "example/p:1");
+        fs::write(&source, "#!/bin/sh\ntrue\n").unwrap();
+        pack("example/p:1", &files, &["/usr/bin/p"], &archive).unwrap();
+        assert_ne!(
+            first,
+            identify(&archive).unwrap().1,
+            "another content, the same digest"
+        );
+    }
+
+    #[test]
+    fn what_is_no_image_is_said_to_be_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = directory.path().join("image.tar");
+        Builder::new(File::create(&archive).unwrap())
+            .finish()
+            .unwrap();
+        let error = identify(&archive).unwrap_err().to_string();
+        assert!(error.contains("expected a docker-archive"), "{error}");
     }
 }

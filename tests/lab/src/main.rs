@@ -2,11 +2,11 @@
 
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use lab::{Lab, MachineStatus, Options, Power};
 use owo_colors::OwoColorize;
@@ -62,6 +62,21 @@ enum Action {
 enum ImageAction {
     /// Load a docker-archive on every node
     Load { archive: PathBuf },
+    /// Pack files of this computer into a docker-archive without a base
+    Pack {
+        /// The image's name and tag
+        #[arg(long)]
+        tag: String,
+        /// What its containers start as
+        #[arg(long)]
+        entrypoint: String,
+        /// The archive to write
+        #[arg(long)]
+        output: PathBuf,
+        /// Each as SOURCE=PATH-IN-IMAGE; all become executable
+        #[arg(required = true)]
+        files: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -127,6 +142,12 @@ fn act(action: Action) -> Result<ExitCode> {
             );
         }
         Action::Image(ImageAction::Load { archive }) => Lab::attach()?.load_image(&archive)?,
+        Action::Image(ImageAction::Pack {
+            tag,
+            entrypoint,
+            output,
+            files,
+        }) => pack(&tag, &entrypoint, &output, &files)?,
         Action::Node(action) => node(&Lab::attach()?, action)?,
         Action::Link(action) => link(&Lab::attach()?, action)?,
     }
@@ -137,6 +158,17 @@ fn act(action: Action) -> Result<ExitCode> {
 fn become_program(command: &mut Command) -> Result<ExitCode> {
     let error = command.exec();
     anyhow::bail!("cannot run {}: {error}", command.get_program().display())
+}
+
+fn pack(tag: &str, entrypoint: &str, output: &Path, files: &[String]) -> Result<()> {
+    let mut entries = Vec::new();
+    for file in files {
+        let (source, target) = file
+            .split_once('=')
+            .with_context(|| format!("expected SOURCE=PATH-IN-IMAGE, not {file}"))?;
+        entries.push((Path::new(source), target, 0o755));
+    }
+    lab::image::pack(tag, &entries, &[entrypoint], output)
 }
 
 fn node(lab: &Lab, action: NodeAction) -> Result<()> {

@@ -124,3 +124,29 @@ fn fill(text: &str, machine: &Machine, paths: &Paths) -> String {
 fn quote(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_is_left_unfilled() {
+        let paths = Paths::from_environment().unwrap();
+        let machines = Machine::all(&paths, 2);
+        let mut texts = vec![cluster(&machines), kubeconfig("a", "u", "c", "c", "k")];
+        for machine in &machines {
+            texts.push(launch(machine, &[PathBuf::from("/sys/fs/cgroup/x")]));
+            texts.extend(files(machine, &paths).into_iter().map(|(_, text)| text));
+        }
+        for text in texts {
+            // The shell's "$@" is the only other use of the sign.
+            let rest = text.replace("\"$@\"", "");
+            assert!(!rest.contains('@'), "a placeholder is left in: {text}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_a_quote_stays_one_word() {
+        assert_eq!(quote(Path::new("/it's here")), r"'/it'\''s here'");
+    }
+}
