@@ -1,1 +1,44 @@
-//! engine.
+//! Runs policy modules: loads what somebody wrote, asks it in a sandbox, and has an answer whatever happens.
+//!
+//! A module is a WebAssembly component that makes one kind of decision. It sees one question, may say things,
+//! and gives one answer. This crate knows no Kubernetes and no async runtime: every call runs on the caller's
+//! thread and is bounded by [`Limits`], so an async caller hands it to a thread for blocking work.
+//!
+//! - [`Engine::load`] takes bytes as they came from a ConfigMap and climbs a ladder of checks; each rung has an
+//!   error of its own in [`LoadError`].
+//! - [`Engine::bind`] joins a module with settings and rehearses it on built-in questions.
+//! - [`PrimarySelection`] is one cluster's slot. Bindings are swapped in it while decisions run, and
+//!   [`PrimarySelection::decide`] is total: configured module → last known good → embedded default → the same
+//!   rule as native code.
+//!
+//! This crate must never let a module's answer out that names a member its question does not allow.
+
+mod abi;
+mod call;
+mod compile;
+mod decision;
+mod dry_run;
+mod embedded;
+mod error;
+mod limits;
+mod load;
+mod module;
+mod runtime;
+mod selection;
+mod unpack;
+
+#[cfg(feature = "build")]
+pub mod build;
+#[cfg(feature = "fixtures")]
+pub mod fixtures;
+
+pub use abi::Abi;
+pub use call::{Level, LogLine};
+pub use compile::{Compiler, compile_child_main};
+pub use decision::{Decision, DecidedBy, Evaluation, Failure, FailureKind, FailedAttempt, Source};
+pub use dry_run::{REHEARSAL_NAMESPACE, built_in_questions};
+pub use error::{EngineError, LoadError};
+pub use limits::Limits;
+pub use load::{Engine, Options};
+pub use module::{Binding, Description, Module};
+pub use selection::{InForce, PrimarySelection};

@@ -1,0 +1,109 @@
+//! Builds a policy crate into a component, the same bytes wherever the tree lies.
+//!
+//! For tests, demos, benchmarks and `grampus policy build`. It runs cargo, so it must never be part of deciding.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Why there is no component.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Cargo could not be run.
+    #[error("cannot run cargo: {0}. Install Rust, or put cargo on the PATH")]
+    Cargo(#[from] std::io::Error),
+    /// The crate does not build.
+    #[error("the policy crate `{package}` does not build:\n{output}")]
+    Failed {
+        /// Its name.
+        package: String,
+        /// What cargo said.
+        output: String,
+    },
+    /// Cargo built, but no module came of it.
+    #[error("building `{0}` gave no WebAssembly module. A policy is a library crate: it needs a src/lib.rs")]
+    NoModule(String),
+    /// It is no policy.
+    #[error("`{package}` built, but is no policy: {why}. Does it use the macro `grampus_policy::primary_selection!`?")]
+    Encode {
+        /// Its name.
+        package: String,
+        /// What the encoder says.
+        why: String,
+    },
+}
+
+/// Builds a policy of this workspace by the name of its crate. Cargo's usual settings, such as
+/// `CARGO_TARGET_DIR`, apply.
+///
+/// # Errors
+/// It does not build, or is no policy.
+pub fn policy(package: &str) -> Result<Vec<u8>, BuildError> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = here.ancestors().nth(2).unwrap_or(here);
+    policy_in(workspace, package)
+}
+
+/// Builds a policy of another workspace, which must have a profile `policy`.
+///
+/// # Errors
+/// It does not build, or is no policy.
+pub fn policy_in(workspace: &Path, package: &str) -> Result<Vec<u8>, BuildError> {
+    let core = core_module(workspace, package)?;
+    let refused = |error: &dyn std::fmt::Display| BuildError::Encode { package: package.to_owned(), why: format!("{error:#}") };
+    wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(&core)
+        .map_err(|error| refused(&error))?
+        .encode()
+        .map_err(|error| refused(&error))
+}
+
+/// Packs a component the way ConfigMaps carry it: zstd at level 19, the highest that needs no special decoder.
+///
+/// # Errors
+/// Memory ran out.
+pub fn pack(component: &[u8]) -> std::io::Result<Vec<u8>> {
+    zstd::encode_all(component, 19)
+}
+
+fn core_module(workspace: &Path, package: &str) -> Result<Vec<u8>, BuildError> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(workspace)
+        .args(["rustc", "--locked", "--quiet", "--package", package, "--lib", "--profile", "policy"])
+        .args(["--target", "wasm32-unknown-unknown", "--crate-type", "cdylib"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\x1f"))
+        .env_remove("RUSTFLAGS")
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        let output = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(BuildError::Failed { package: package.to_owned(), output });
+    }
+    let module = module_path(&output.stdout, package).ok_or_else(|| BuildError::NoModule(package.to_owned()))?;
+    Ok(std::fs::read(module)?)
+}
+
+/// Panic messages carry paths of source files: without these, the bytes would depend on where the tree lies.
+fn flags(workspace: &Path) -> Vec<String> {
+    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
+        std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"))
+    });
+    let mut flags = vec![format!("--remap-path-prefix={}=/policy", workspace.display())];
+    flags.extend(cargo_home.map(|home| format!("--remap-path-prefix={}=/cargo", home.display())));
+    flags
+}
+
+/// Finds the module among the artifacts that cargo reports.
+fn module_path(messages: &[u8], package: &str) -> Option<PathBuf> {
+    let wanted = package.replace('-', "_");
+    String::from_utf8_lossy(messages)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == wanted.as_str())
+        .filter_map(|message| message["filenames"].as_array().cloned())
+        .flatten()
+        .filter_map(|file| file.as_str().map(PathBuf::from))
+        .find(|file| file.extension().is_some_and(|end| end == "wasm"))
+}

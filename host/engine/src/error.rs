@@ -1,0 +1,139 @@
+//! What can be wrong with an engine or a module, each rung of the ladder with words of its own.
+//!
+//! These texts are read in conditions and Events. None may be silent about what was expected or what to do next.
+
+use crate::decision::Failure;
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The WebAssembly runtime does not work here.
+    #[error("the WebAssembly runtime cannot start: {0}. It needs an x86-64 or arm64 Linux that allows executable memory")]
+    Runtime(String),
+    /// No thread could be started.
+    #[error("the thread that limits how long modules run cannot start: {0}. Raise the limit on threads (pids)")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Why a module is not used. The variants are the rungs of the ladder, in order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// It is packed, and unpacking failed.
+    #[error("the module is {format}, but does not unpack: {why}. Pack it again, or give the plain .wasm")]
+    Unpack {
+        /// `gzip` or `zstd`.
+        format: &'static str,
+        /// What the unpacker says.
+        why: String,
+    },
+    /// It is larger than a policy can sensibly be.
+    #[error("the module is larger than {limit} bytes {when}. Build it with `opt-level = \"s\"`, `lto = \"fat\"` and `strip = true`")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+        /// `as given` or `unpacked`.
+        when: &'static str,
+    },
+    /// It is no WebAssembly.
+    #[error("the module is not WebAssembly: expected a component (plain, gzip or zstd), found {found}. Check which file the ConfigMap was made from, and that it is under binaryData")]
+    NotWasm {
+        /// What it looks like.
+        found: String,
+    },
+    /// It is a core module.
+    #[error("the module is a core WebAssembly module, not a component. Componentize it: `wasm-tools component new policy.wasm -o policy.component.wasm`, or build it with `grampus policy build`")]
+    CoreModule,
+    /// The compiler rejects it.
+    #[error("the module does not compile: {why}. It is damaged or uses WebAssembly features that policies may not use (threads, memory64, relaxed SIMD, several memories)")]
+    Invalid {
+        /// What the compiler says.
+        why: String,
+    },
+    /// Compiling it costs too much.
+    #[error("compiling the module exceeded its limit of {limit}. Make it smaller: a policy is usually below 100 kB")]
+    CompileLimit {
+        /// Which limit.
+        limit: String,
+    },
+    /// The compiling process does not work: not the module's fault.
+    #[error("the compiling process failed: {why}. The module may be fine; it is tried again with its next change or restart")]
+    Compiler {
+        /// What happened.
+        why: String,
+    },
+    /// It makes no decision we know.
+    #[error("the module targets another world: expected an export `{expected}`, found {found}. Build it against the contract in wit/primary-selection")]
+    OtherWorld {
+        /// The interface names that are known.
+        expected: String,
+        /// What it exports.
+        found: String,
+    },
+    /// It wants something a policy must not have.
+    #[error("the module imports `{import}`, but a policy may only import `grampus:log/log`.{hint}")]
+    ForbiddenImport {
+        /// The name of the import.
+        import: String,
+        /// What to do about it, after a space; may be empty.
+        hint: &'static str,
+    },
+    /// An instance cannot be made.
+    #[error("the module cannot be instantiated: {why}. Build it against the published contract `{abi}`, unchanged")]
+    Instantiate {
+        /// The contract.
+        abi: &'static str,
+        /// What does not fit.
+        why: String,
+    },
+    /// It does not say what it is.
+    #[error("the module does not describe itself: {why}")]
+    Describe {
+        /// What happened.
+        why: String,
+    },
+    /// Its settings are wrong.
+    #[error("settings{}: {message}", at(.path))]
+    Settings {
+        /// Where, e.g. `zones[1]`. Empty when it is about the whole.
+        path: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// It cannot check settings.
+    #[error("the module failed while it checked its settings: {0}")]
+    SettingsCheck(Failure),
+    /// It fails in a rehearsal.
+    #[error("the module failed in a rehearsal (\"{question}\"): {failure}")]
+    DryRun {
+        /// Which built-in question.
+        question: String,
+        /// How.
+        failure: Failure,
+    },
+}
+
+fn at(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!(".{path}") }
+}
+
+impl LoadError {
+    /// One word for conditions and metrics, in the CamelCase that Kubernetes wants of a condition's reason.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unpack { .. } => "ModuleDoesNotUnpack",
+            Self::TooLarge { .. } => "ModuleTooLarge",
+            Self::NotWasm { .. } => "ModuleNotWasm",
+            Self::CoreModule => "ModuleNotComponent",
+            Self::Invalid { .. } => "ModuleDoesNotCompile",
+            Self::CompileLimit { .. } => "ModuleExceedsCompileLimit",
+            Self::Compiler { .. } => "CompilerFailed",
+            Self::OtherWorld { .. } => "ModuleOtherWorld",
+            Self::ForbiddenImport { .. } => "ModuleForbiddenImport",
+            Self::Instantiate { .. } => "ModuleDoesNotInstantiate",
+            Self::Describe { .. } => "ModuleDoesNotDescribeItself",
+            Self::Settings { .. } => "SettingsInvalid",
+            Self::SettingsCheck(_) => "SettingsCheckFailed",
+            Self::DryRun { .. } => "RehearsalFailed",
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! How much a module may cost. Every number says its unit, and why it is what it is.
+//!
+//! A limit must never depend on the clock alone where a count can be had: fuel is the same on every run, time is
+//! only a backstop.
+
+/// Bounds on compiling and running modules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a component, packed or unpacked. A ConfigMap holds at most 1 MiB; a component of 1 MiB packed is
+    /// below 8 MiB unpacked at the compression rates seen (3–5 ×).
+    pub component_bytes: usize,
+    /// Milliseconds of wall-clock time one compilation may take. 1 MB of code compiles in about a second.
+    pub compile_time_ms: u64,
+    /// Seconds of processor time one compilation may take.
+    pub compile_cpu_seconds: u64,
+    /// Bytes of address space the compiling process may have, its program included.
+    pub compile_address_space_bytes: u64,
+    /// Units of fuel one call may burn: about one for each WebAssembly instruction. The embedded default needs
+    /// about 20,000 for three members; 20,000,000 take some 20 ms.
+    pub fuel: u64,
+    /// Milliseconds of wall-clock time one call may take, should fuel ever fail to stop it. Far above what the
+    /// fuel can buy, so that a busy machine does not fail a good module; far below a failover's budget of 2 s.
+    pub call_time_ms: u64,
+    /// Bytes of memory one instance may have.
+    pub memory_bytes: usize,
+    /// Bytes a module may hand to the host at once: in an answer, or in a line it logs.
+    pub transfer_bytes: usize,
+    /// Lines kept of what a module says in one call.
+    pub log_lines: usize,
+    /// Bytes kept of each such line, and of each reason in an answer: what still fits an Event (1,024 bytes).
+    pub text_bytes: usize,
+    /// Bytes of settings, as JSON.
+    pub settings_bytes: usize,
+    /// Calls that may run at the same time; further ones wait. A call takes microseconds.
+    pub concurrent_calls: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            component_bytes: 8 << 20,
+            compile_time_ms: 30_000,
+            compile_cpu_seconds: 20,
+            compile_address_space_bytes: 2 << 30,
+            fuel: 20_000_000,
+            call_time_ms: 250,
+            memory_bytes: 16 << 20,
+            transfer_bytes: 1 << 20,
+            log_lines: 32,
+            text_bytes: 1_000,
+            settings_bytes: 64 << 10,
+            concurrent_calls: 16,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One cluster's slot: what decides now, what decided before, and what decides if both fail.
+//!
+//! Decisions and swaps may happen at the same time from any number of threads. A decision must never wait for a
+//! swap, fail because of one, or end without an answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use topology::decision::{Answer, Question};
+
+use crate::decision::{DecidedBy, Decision, FailedAttempt, Failure, FailureKind, Source};
+use crate::embedded;
+use crate::load::Engine;
+use crate::module::{Binding, Description};
+
+/// The policy of one cluster.
+pub struct PrimarySelection {
+    engine: Engine,
+    slots: ArcSwap<Slots>,
+}
+
+#[derive(Clone, Default)]
+struct Slots {
+    configured: Option<Arc<Configured>>,
+    last_known_good: Option<Arc<Binding>>,
+}
+
+struct Configured {
+    binding: Arc<Binding>,
+    /// Whether its latest decision failed. Then it is no good to fall back to.
+    failing: AtomicBool,
+}
+
+/// What decides next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InForce {
+    /// What the module says about itself.
+    pub description: Description,
+    /// `sha256:…` of the module; `native` where not even the embedded one loads.
+    pub digest: String,
+    /// Its settings as JSON.
+    pub settings_json: String,
+    /// Which of the modules it is.
+    pub source: Source,
+    /// The digest of the module that takes over should this one fail, where there is one before the default.
+    pub last_known_good: Option<String>,
+}
+
+impl PrimarySelection {
+    /// A slot in which the embedded default decides.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, slots: ArcSwap::default() }
+    }
+
+    /// Puts a binding in force. The next decision uses it; running ones end with the one they began with.
+    ///
+    /// The binding that was in force becomes the last known good, unless its latest decision failed or it is the
+    /// same module with the same settings.
+    pub fn swap(&self, binding: Arc<Binding>) {
+        let next = Arc::new(Configured { binding, failing: AtomicBool::new(false) });
+        self.slots.rcu(|slots| {
+            let outgoing = slots.configured.as_ref().filter(|outgoing| {
+                !outgoing.failing.load(Ordering::Relaxed) && !outgoing.binding.is_same(&next.binding)
+            });
+            let last_known_good = match outgoing {
+                Some(outgoing) => Some(outgoing.binding.clone()),
+                None => slots.last_known_good.clone(),
+            };
+            Slots { configured: Some(next.clone()), last_known_good }
+        });
+    }
+
+    /// Goes back to the embedded default and forgets everything else: for a policy that was taken out of the spec.
+    pub fn clear(&self) {
+        self.slots.store(Arc::default());
+    }
+
+    /// What decides next.
+    pub fn in_force(&self) -> InForce {
+        let slots = self.slots.load();
+        let last_known_good = slots.last_known_good.as_ref().map(|binding| binding.module().digest().to_owned());
+        let (binding, source) = match &slots.configured {
+            Some(configured) => (Some(configured.binding.clone()), Source::Configured),
+            None => (self.engine.embedded_binding().ok(), Source::Default),
+        };
+        match binding {
+            Some(binding) => InForce {
+                description: binding.module().description().clone(),
+                digest: binding.module().digest().to_owned(),
+                settings_json: binding.settings_json().to_owned(),
+                source,
+                last_known_good,
+            },
+            None => {
+                let native = embedded::native();
+                let summary = "the embedded default, without a sandbox".to_owned();
+                InForce {
+                    description: Description { name: native.name, version: native.version, summary, settings_schema: None },
+                    digest: native.digest,
+                    settings_json: "{}".to_owned(),
+                    source: native.source,
+                    last_known_good,
+                }
+            }
+        }
+    }
+
+    /// Decides, whatever happens: configured → last known good → embedded default → native.
+    ///
+    /// Runs on the caller's thread, in microseconds as a rule and at worst for three times
+    /// [`crate::Limits::call_time_ms`]: an async caller must use a thread for blocking work. A hold is an answer
+    /// like any other; whoever has no more patience asks [`PrimarySelection::decide_default`].
+    pub fn decide(&self, question: &Question) -> Decision {
+        let slots = self.slots.load_full();
+        let mut attempts = Attempts::default();
+        if let Some(configured) = &slots.configured {
+            let decided = attempts.ask(&configured.binding, Source::Configured, question);
+            let failing = decided.is_none();
+            // Written only when it changes, so that decisions on many threads do not fight for the line.
+            if configured.failing.load(Ordering::Relaxed) != failing {
+                configured.failing.store(failing, Ordering::Relaxed);
+            }
+            if let Some(answer) = decided {
+                return attempts.decided(answer);
+            }
+            let before = slots.last_known_good.as_ref().filter(|before| !before.is_same(&configured.binding));
+            if let Some(before) = before
+                && let Some(answer) = attempts.ask(before, Source::LastKnownGood, question)
+            {
+                return attempts.decided(answer);
+            }
+        }
+        attempts.settle(&self.engine, question)
+    }
+
+    /// Lets the embedded default decide, whatever is configured.
+    pub fn decide_default(&self, question: &Question) -> Decision {
+        Attempts::default().settle(&self.engine, question)
+    }
+}
+
+/// The modules asked so far for one decision.
+#[derive(Default)]
+struct Attempts {
+    failures: Vec<FailedAttempt>,
+    fuel: u64,
+    took_micros: u64,
+    logs: Vec<crate::call::LogLine>,
+}
+
+impl Attempts {
+    fn ask(&mut self, binding: &Binding, source: Source, question: &Question) -> Option<(Answer, DecidedBy)> {
+        let module = binding.module();
+        let by = DecidedBy {
+            name: module.description().name.clone(),
+            version: module.description().version.clone(),
+            digest: module.digest().to_owned(),
+            source,
+        };
+        let evaluation = binding.decide(question);
+        self.fuel += evaluation.fuel;
+        self.took_micros += evaluation.took_micros;
+        self.logs.extend(evaluation.logs);
+        match evaluation.result {
+            Ok(answer) => Some((answer, by)),
+            Err(failure) => {
+                self.failures.push(FailedAttempt { by, failure });
+                None
+            }
+        }
+    }
+
+    fn settle(mut self, engine: &Engine, question: &Question) -> Decision {
+        match engine.embedded_binding() {
+            Ok(binding) => {
+                if let Some(answer) = self.ask(&binding, Source::Default, question) {
+                    return self.decided(answer);
+                }
+            }
+            Err(error) => {
+                let by = DecidedBy { source: Source::Default, ..embedded::native() };
+                let failure = Failure { kind: FailureKind::Sandbox, message: format!("it did not load: {error}") };
+                self.failures.push(FailedAttempt { by, failure });
+            }
+        }
+        self.decided((embedded::decide_natively(question), embedded::native()))
+    }
+
+    fn decided(self, (answer, by): (Answer, DecidedBy)) -> Decision {
+        let Self { failures, fuel, took_micros, logs } = self;
+        Decision { answer, by, failures, fuel, took_micros, logs }
+    }
+}
