@@ -1,1 +1,41 @@
-//! cli.
+//! What people type, one file a command.
+//!
+//! A command reads and writes Kubernetes objects and nothing else: it must never talk to an agent or to mysqld,
+//! and it must never write what only the operator may write. Whatever it asks for is an object that RBAC, audit
+//! logs and GitOps see too.
+
+mod crds;
+mod policy;
+mod site;
+mod status;
+mod style;
+mod switchover;
+
+use std::process::ExitCode;
+
+/// A command for people, as in `kubectl grampus status shop`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Show a cluster: its members, who leads and why, and what is not as it should be.
+    Status(status::Arguments),
+    /// Move the role of primary to another member, losing nothing and restarting nothing.
+    Switchover(switchover::Arguments),
+    /// Work with policy modules.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Print the CustomResourceDefinitions of this version, for `kubectl apply --server-side -f -`.
+    Crds,
+}
+
+/// Carries out a command. The exit code says whether what was asked for is so.
+///
+/// # Errors
+/// What could not be done, with the object it is about and what to do next.
+pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Status(arguments) => status::run(arguments).await,
+        Command::Switchover(arguments) => switchover::run(arguments).await,
+        Command::Policy(command) => policy::run(command).await,
+        Command::Crds => crds::run(),
+    }
+}

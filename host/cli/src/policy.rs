@@ -1,0 +1,65 @@
+//! `policy`: what people do with modules outside of a cluster's loop.
+//!
+//! A module climbs the same ladder here as in the operator, so that what is wrong with it is told before a cluster
+//! is told.
+
+mod build;
+mod inspect;
+mod push;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use engine::{Compiler, Engine, Module, Options};
+
+/// The subcommand under which this program compiles modules, with limits on what that may cost.
+const COMPILE: &str = "compile-policy";
+
+/// What zstd's format begins with.
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// What WebAssembly begins with.
+const WASM: &[u8] = b"\0asm";
+
+/// A command about modules.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Build a policy crate of the workspace in this directory into a component.
+    Build(build::Arguments),
+    /// Load a module as the operator would, and show what it says about itself.
+    Inspect(inspect::Arguments),
+    /// Put a module into a ConfigMap that clusters can name.
+    Push(push::Arguments),
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// What could not be done, and what to do next.
+pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Build(arguments) => build::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(arguments).await,
+        Command::Push(arguments) => push::run(arguments).await,
+    }
+}
+
+/// Loads a module as the operator would.
+async fn load(bytes: Vec<u8>) -> anyhow::Result<(Engine, Arc<Module>)> {
+    let loaded = tokio::task::spawn_blocking(move || {
+        let engine = Engine::new(Options::new(Compiler::this_program(COMPILE)))?;
+        let module = engine.load(&bytes)?;
+        Ok((engine, module))
+    });
+    loaded.await.context("loading the module ended unexpectedly")?
+}
+
+/// A component the way ConfigMaps carry it. What is packed with zstd already stays as it is.
+fn packed(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    if bytes.starts_with(ZSTD) {
+        return Ok(bytes);
+    }
+    anyhow::ensure!(bytes.starts_with(WASM), "expected a component, plain or packed with zstd; unpack it first");
+    engine::build::pack(&bytes).context("the module could not be packed")
+}

@@ -1,0 +1,252 @@
+//! From objects to text. Pure: what is shown can be tested without a cluster, a terminal or a clock.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
+use objects::api::{
+    AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, NONE, PolicyStatus,
+};
+use objects::conditions::{SPEC_VALID, WRITES_BLOCKED, find};
+use topology::record::{Phase, Record};
+
+use crate::style::{Style, Tone};
+
+/// How much of a digest tells modules apart.
+const DIGEST_CHARACTERS: usize = 12;
+
+/// What there is to show.
+pub struct View<'a> {
+    /// The cluster with its status.
+    pub cluster: &'a MysqlCluster,
+    /// The promotion record, if there is one.
+    pub record: Option<&'a Record>,
+    /// Now, for ages.
+    pub now: Timestamp,
+}
+
+/// The whole screen.
+pub fn render(view: &View<'_>, style: Style) -> String {
+    let mut text = title(view, style);
+    let Some(status) = &view.cluster.status else {
+        let told = "no operator has reported on this cluster yet; is one running? See the Deployment grampus-operator";
+        let _ = writeln!(text, "\n{}", style.text(told, Tone::Doubtful));
+        return text;
+    };
+    if !status.members.is_empty() {
+        let _ = write!(text, "\n{}", members(status, style));
+    }
+    let _ = write!(text, "\n{}", facts(view, status, style));
+    let wrong: Vec<_> = status.conditions.iter().filter(|condition| is_wrong(condition)).collect();
+    if !wrong.is_empty() {
+        let _ = write!(text, "\n{}\n{}", style.text("not as it should be", Tone::Bad), conditions(&wrong, style));
+    }
+    text
+}
+
+fn title(view: &View<'_>, style: Style) -> String {
+    let cluster = view.cluster;
+    let name = format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any());
+    let Some(status) = &cluster.status else { return format!("{name}\n") };
+    let whole = status.ready_members.is_some() && status.ready_members == status.replicas;
+    let ready = style.text(&format!("{} ready", status.ready), if whole { Tone::Good } else { Tone::Bad });
+    let primary = match status.primary_name() {
+        Some(primary) => style.text(&format!("{primary} takes writes"), Tone::Leading),
+        None => style.text("nobody takes writes", Tone::Bad),
+    };
+    let mut line = format!("{name}  {ready}  {primary}");
+    if cluster.spec.paused {
+        let _ = write!(line, "  {}", style.text("paused: nothing is repaired or moved", Tone::Doubtful));
+    }
+    let seen = status.observed_generation;
+    if seen.is_some() && cluster.metadata.generation > seen {
+        let _ = write!(line, "  {}", style.text("the newest spec has not been looked at yet", Tone::Doubtful));
+    }
+    line + "\n"
+}
+
+fn members(status: &MysqlClusterStatus, style: Style) -> String {
+    let told = status.members.iter().any(|member| member.message.is_some());
+    let mut headings = vec!["MEMBER", "ROLE", "READY", "NODE", "ZONE", "LAG", "REPLICATION"];
+    headings.extend(told.then_some("MESSAGE"));
+    let mut table = style.table();
+    table.set_header(headings.into_iter().map(|heading| style.cell(heading, Tone::Quiet)));
+    for member in &status.members {
+        let (role, tone) = role(member.role);
+        let mut row = vec![
+            style.cell(&member.name, tone),
+            style.cell(role, tone),
+            if member.ready { style.cell("yes", Tone::Plain) } else { style.cell("no", Tone::Bad) },
+            style.cell(known(member.node.as_deref()), Tone::Plain),
+            style.cell(known(member.zone.as_deref()), Tone::Plain),
+            lag(member, style),
+            replication(member, style),
+        ];
+        if told {
+            row.push(style.cell(member.message.as_deref().unwrap_or_default(), Tone::Plain));
+        }
+        table.add_row(row);
+    }
+    table.trim_fmt() + "\n"
+}
+
+fn role(role: MemberRole) -> (&'static str, Tone) {
+    match role {
+        MemberRole::Primary => ("primary", Tone::Leading),
+        MemberRole::Replica => ("replica", Tone::Good),
+        MemberRole::Joining => ("joining", Tone::Doubtful),
+        MemberRole::Quarantined => ("quarantined", Tone::Bad),
+        MemberRole::Unknown => ("unknown", Tone::Bad),
+    }
+}
+
+fn known(text: Option<&str>) -> &str {
+    text.unwrap_or(NONE)
+}
+
+/// In transactions: the number that a failover would have to wait for.
+fn lag(member: &MemberStatus, style: Style) -> comfy_table::Cell {
+    match (member.role, member.lag_transactions) {
+        (MemberRole::Primary, _) | (_, None) => style.cell(NONE, Tone::Quiet),
+        (_, Some(0)) => style.cell(0, Tone::Plain),
+        (_, Some(lag)) => style.cell(lag, Tone::Doubtful),
+    }
+}
+
+fn replication(member: &MemberStatus, style: Style) -> comfy_table::Cell {
+    let (text, tone) = match (member.role, member.receiving, member.applying) {
+        (MemberRole::Primary, _, _) | (_, None, None) => (NONE, Tone::Quiet),
+        (_, Some(true), Some(true)) => ("receives and applies", Tone::Plain),
+        (_, Some(true), _) => ("receives, does not apply", Tone::Bad),
+        (_, _, Some(true)) => ("applies, does not receive", Tone::Bad),
+        (_, _, _) => ("stopped", Tone::Bad),
+    };
+    style.cell(text, tone)
+}
+
+/// What there is to say beside the members, a subject a row.
+fn facts(view: &View<'_>, status: &MysqlClusterStatus, style: Style) -> String {
+    let mut table = style.table();
+    let mut say = |subject: &str, text: String, tone: Tone| {
+        table.add_row([style.cell(subject, Tone::Quiet), style.cell(text, tone)]);
+    };
+    match view.record {
+        Some(record) => {
+            let tone = if record.phase == Phase::Serving { Tone::Plain } else { Tone::Doubtful };
+            say("record", claim(record), tone);
+            say("", promise(record), Tone::Plain);
+            if status.epoch.is_some_and(|epoch| u64::try_from(epoch) != Ok(record.epoch)) {
+                let epoch = status.epoch.unwrap_or_default();
+                say("", format!("the members above are as they were in epoch {epoch}"), Tone::Doubtful);
+            }
+        }
+        None => say("record", "there is none yet".to_owned(), Tone::Doubtful),
+    }
+    let policy = status.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref());
+    match policy {
+        Some(policy) => {
+            say("policy", in_force(policy), Tone::Plain);
+            if let Some(problem) = &policy.problem {
+                say("", format!("not in force: {problem}"), Tone::Bad);
+            }
+            if let Some(answer) = &policy.last_answer {
+                say("last answer", answered(answer, view.now), Tone::Plain);
+                let followed = answer.verdict.as_deref().map(|verdict| (verdict.to_owned(), Tone::Doubtful));
+                let (verdict, tone) = followed.unwrap_or_else(|| ("it was followed".to_owned(), Tone::Quiet));
+                say("", verdict, tone);
+            }
+        }
+        None => say("policy", "not reported yet".to_owned(), Tone::Doubtful),
+    }
+    let warned = find(&status.conditions, SPEC_VALID).filter(|condition| condition.reason == "ValidWithWarnings");
+    if let Some(warned) = warned {
+        say("warnings", warned.message.replace(" | ", "\n"), Tone::Doubtful);
+    }
+    match &status.last_failover {
+        Some(failover) => say("last change", moved(failover, view.now), Tone::Plain),
+        None => say("last change", "the primary was never replaced".to_owned(), Tone::Quiet),
+    }
+    table.trim_fmt() + "\n"
+}
+
+fn claim(record: &Record) -> String {
+    let epoch = format!("epoch {}, generation {}", record.epoch, record.generation);
+    let primary = &record.primary;
+    match record.phase {
+        Phase::Freezing => format!("{epoch}: Freezing, {primary} led last; nobody may open"),
+        Phase::Promoting => format!("{epoch}: Promoting {primary}, which alone may open"),
+        Phase::Serving if record.primary_since_epoch == record.epoch => format!("{epoch}: Serving, led by {primary}"),
+        Phase::Serving => format!("{epoch}: Serving, led by {primary} since epoch {}", record.primary_since_epoch),
+    }
+}
+
+/// What an acknowledged write is worth by the record.
+fn promise(record: &Record) -> String {
+    let names: Vec<_> = record.members.iter().map(|member| member.name.as_str()).collect();
+    let replicas = if record.acks == 1 { "replica".to_owned() } else { "replicas".to_owned() };
+    let mut text = format!("{} vote; a commit waits for {} {replicas}", names.join(", "), record.acks);
+    if let Some(raising) = record.raising_acks {
+        let _ = write!(text, ", {raising} being introduced");
+    }
+    if let Some(leaving) = &record.leaving {
+        let _ = write!(text, "; {leaving} is leaving");
+    }
+    text
+}
+
+fn in_force(policy: &PolicyStatus) -> String {
+    format!("{} {} ({}), {}", policy.name, policy.version, short(&policy.digest), policy.source)
+}
+
+/// `sha256:` and the first characters of the digest.
+fn short(digest: &str) -> String {
+    match digest.split_once(':') {
+        Some((kind, hex)) => format!("{kind}:{}", hex.chars().take(DIGEST_CHARACTERS).collect::<String>()),
+        None => digest.chars().take(DIGEST_CHARACTERS).collect(),
+    }
+}
+
+fn answered(answer: &AnswerStatus, now: Timestamp) -> String {
+    let reason = answer.reason.as_deref().filter(|reason| !reason.is_empty());
+    let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+    format!("{}{reason} ({})", answer.answer, ago(now, answer.at.0))
+}
+
+fn moved(failover: &FailoverStatus, now: Timestamp) -> String {
+    let FailoverStatus { from, to, epoch, cause, .. } = failover;
+    let took = failover.milliseconds.map_or(String::new(), |took| format!(" in {took} ms"));
+    format!("{from} → {to}{took}, epoch {epoch}: {cause} ({})", ago(now, failover.at.0))
+}
+
+/// All conditions but one say something good when they are True.
+fn is_wrong(condition: &Condition) -> bool {
+    let good = if condition.type_ == WRITES_BLOCKED { "False" } else { "True" };
+    condition.status != good
+}
+
+fn conditions(wrong: &[&Condition], style: Style) -> String {
+    let mut table = style.table();
+    for condition in wrong {
+        table.add_row([
+            style.cell(format!("{}={}", condition.type_, condition.status), Tone::Bad),
+            style.cell(&condition.reason, Tone::Plain),
+            style.cell(&condition.message, Tone::Plain),
+        ]);
+    }
+    table.trim_fmt() + "\n"
+}
+
+/// An age in one unit: whoever reads it wants to know whether it was now, today or long ago.
+fn ago(now: Timestamp, then: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests;
