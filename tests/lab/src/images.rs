@@ -63,6 +63,7 @@ impl Stock {
             .join(format!("images/store-{}", digests.join("-")));
         if !store.exists() {
             fill(&store, &archives)?;
+            forget_others(&store)?;
         }
         Ok(Self { store, images })
     }
@@ -92,6 +93,19 @@ impl Stock {
         }
         fs::rename(&part, &target).with_context(|| format!("cannot make {}", target.display()))
     }
+}
+
+/// Stores of images that were packed anew since. Nodes have links of their own.
+fn forget_others(store: &Path) -> Result<()> {
+    let directory = store.parent().unwrap_or(store);
+    for entry in fs::read_dir(directory)?.flatten() {
+        let old = entry.file_name().to_string_lossy().starts_with("store-");
+        if old && entry.path() != store {
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn fill(store: &Path, archives: &[PathBuf]) -> Result<()> {
