@@ -80,8 +80,8 @@ async fn check_donor(config: &Config, donor: &Endpoint) -> anyhow::Result<()> {
     let tls = SslOpts::default()
         .with_root_certs(vec![config.tls.join("ca.crt").into()])
         .with_disable_built_in_roots(true)
-        // Its certificate is for its name; the address is what this member was told. The CA is the cluster's own.
-        .with_danger_skip_domain_validation(true);
+        // Its certificate is for its name, not for the address this member was told.
+        .with_danger_tls_hostname_override(Some(config.tls_name(&donor.member)));
     let options = OptsBuilder::default()
         .ip_or_hostname(donor.host.as_str())
         .tcp_port(config.mysql_port)

@@ -117,6 +117,11 @@ impl Config {
         self.runtime.join("mysqld.sock")
     }
 
+    /// The name that a member's certificate is for.
+    pub fn tls_name(&self, member: &str) -> String {
+        format!("{member}.{}-instances.{}.svc", self.cluster, self.namespace)
+    }
+
     /// The account under which this member replicates from any other.
     ///
     /// # Errors

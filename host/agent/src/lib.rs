@@ -29,6 +29,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 pub use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -37,7 +38,7 @@ pub use tls::OPERATOR;
 use member::Member;
 
 /// How long closing may take before mysqld is killed rather than shut down.
-const CLOSE: Duration = Duration::from_secs(2);
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// How long mysqld may take to shut down in an orderly way. Kubernetes gives a pod 30 s by default.
 const SHUTDOWN: Duration = Duration::from_secs(20);
@@ -54,16 +55,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let probes = listen(config.probe_address()).await?;
     let ending = CancellationToken::new();
     let (member, asks) = Member::load(config, ending.clone())?;
-    let _tasks = [
-        Task(tokio::spawn(member.children.clone().reap_orphans())),
-        Task(tokio::spawn(monitor::run(Arc::clone(&member), asks))),
-        Task(tokio::spawn(keeper::run(Arc::clone(&member)))),
-        Task(tokio::spawn(certificates::run(Arc::clone(&member)))),
-        Task(tokio::spawn(server::run(Arc::clone(&member), operator))),
-        Task(tokio::spawn(serve_probes(Arc::clone(&member), probes))),
-    ];
+    let mut tasks = JoinSet::new();
+    tasks.spawn(member.children.clone().reap_orphans());
+    tasks.spawn(monitor::run(Arc::clone(&member), asks));
+    tasks.spawn(keeper::run(Arc::clone(&member)));
+    tasks.spawn(certificates::run(Arc::clone(&member)));
+    tasks.spawn(server::run(Arc::clone(&member), operator));
+    tasks.spawn(serve_probes(Arc::clone(&member), probes));
     shutdown.cancelled().await;
     end(&member, &ending).await;
+    // Waited for, so that its ports are free for whoever comes next.
+    tasks.shutdown().await;
     Ok(())
 }
 
@@ -98,13 +100,4 @@ async fn end(member: &Member, ending: &CancellationToken) {
         return;
     }
     member.supervisor.shut_down(SHUTDOWN).await;
-}
-
-/// A task that ends with the agent.
-struct Task(tokio::task::JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -165,8 +165,8 @@ impl Monitor {
         match result {
             Ok((conn, facts)) => self.answered(conn, facts),
             Err(why) => {
-                tracing::debug!(%why, "mysqld did not answer");
                 if self.facts.is_some() {
+                    tracing::debug!(%why, "mysqld did not answer");
                     self.silent_since.get_or_insert(self.began);
                 }
             }

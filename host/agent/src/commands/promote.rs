@@ -42,7 +42,12 @@ pub async fn promote(
     };
     let promotion = Promotion { member, record, running, required, until: Instant::now() + patience };
     // Given up only where it waits: a statement that was sent must not take effect after the gate was left.
-    promotion.carry_out(source).await.unwrap_or_else(|why| failed(why.to_string()))
+    let outcome = promotion.carry_out(source).await.unwrap_or_else(|why| failed(why.to_string()));
+    // A freeze under a later claim makes the steps fail in many ways; the reason is one.
+    if outcome != Outcome::Done && member.state.claim() != Some(record.claim()) {
+        return superseded(member, record.claim());
+    }
+    outcome
 }
 
 fn objection(member: &Member, record: &Record) -> Option<String> {
