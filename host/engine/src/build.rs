@@ -63,14 +63,14 @@ pub fn policy_in(workspace: &Path, package: &str) -> Result<Vec<u8>, BuildError>
 /// # Errors
 /// Memory ran out.
 pub fn pack(component: &[u8]) -> std::io::Result<Vec<u8>> {
-    zstd::encode_all(component, 19)
+    zstd::bulk::compress(component, 19)
 }
 
 fn core_module(workspace: &Path, package: &str) -> Result<Vec<u8>, BuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(workspace)
-        .args(["rustc", "--locked", "--quiet", "--package", package, "--lib", "--profile", "policy"])
+        .args(["rustc", "--quiet", "--package", package, "--lib", "--profile", "policy"])
         .args(["--target", "wasm32-unknown-unknown", "--crate-type", "cdylib"])
         .args(["--message-format", "json-render-diagnostics"])
         .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\x1f"))

@@ -19,7 +19,7 @@ pub enum EngineError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// It is packed, and unpacking failed.
-    #[error("the module is {format}, but does not unpack: {why}. Pack it again, or give the plain .wasm")]
+    #[error("the module is {format}, but does not unpack: {why}. Pack it again (zstd: at most level 19), or give the plain .wasm")]
     Unpack {
         /// `gzip` or `zstd`.
         format: &'static str,

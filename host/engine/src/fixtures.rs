@@ -40,3 +40,19 @@ pub fn damaged() -> Vec<u8> {
     bytes.truncate(end);
     bytes
 }
+
+/// A valid component that is small when packed and costs seconds and hundreds of megabytes to compile.
+pub fn enormous() -> Vec<u8> {
+    use std::fmt::Write;
+
+    /// Enough to exceed any limit a test sets, and below 8 MiB unpacked.
+    const FUNCTIONS: usize = 40_000;
+    let mut text = String::from("(component (core module ");
+    for number in 0..FUNCTIONS {
+        let body = "local.get 0 i64.const 3 i64.mul local.get 1 i64.xor local.set 0 ".repeat(12);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "(func (param i64 i64) (result i64) {body} local.get 0 i64.const {number} i64.add)");
+    }
+    text.push_str("))");
+    component(&text)
+}

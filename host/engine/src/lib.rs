@@ -36,6 +36,7 @@ pub use abi::Abi;
 pub use call::{Level, LogLine};
 pub use compile::{Compiler, compile_child_main};
 pub use decision::{Decision, DecidedBy, Evaluation, Failure, FailureKind, FailedAttempt, Source};
+pub use embedded::decide_natively;
 pub use dry_run::{REHEARSAL_NAMESPACE, built_in_questions};
 pub use error::{EngineError, LoadError};
 pub use limits::Limits;

@@ -9,6 +9,8 @@ use crate::error::LoadError;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// A frame may ask for a window of 128 MiB. This is 8 MiB, what levels up to 19 ask for.
+const ZSTD_WINDOW_LOG: u32 = 23;
 const WASM: &[u8] = b"\0asm";
 /// Version 1, layer 0, as the core specification writes it.
 const CORE: &[u8] = &[0x01, 0x00, 0x00, 0x00];
@@ -24,8 +26,7 @@ pub fn unpack(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, LoadError> {
     if bytes.starts_with(ZSTD) {
         let failed = |error: std::io::Error| LoadError::Unpack { format: "zstd", why: error.to_string() };
         let mut decoder = zstd::stream::read::Decoder::new(bytes).map_err(failed)?;
-        // A frame may ask for a window of 128 MiB; none that fits the limit needs more than the limit.
-        decoder.window_log_max(limit.next_power_of_two().ilog2().max(10)).map_err(failed)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(failed)?;
         return read("zstd", decoder, limit).map(Cow::Owned);
     }
     Ok(Cow::Borrowed(bytes))

@@ -1,0 +1,12 @@
+//! What the engine does with modules, good and bad, compiled by a child process as in production.
+
+#[path = "policies/common.rs"]
+mod common;
+#[path = "policies/embedded.rs"]
+mod embedded;
+#[path = "policies/ladder.rs"]
+mod ladder;
+#[path = "policies/misbehaviour.rs"]
+mod misbehaviour;
+#[path = "policies/swap.rs"]
+mod swap;

@@ -1,0 +1,116 @@
+//! Every rung of the ladder, with the error that names it.
+
+use std::sync::LazyLock;
+
+use engine::{Engine, Limits, LoadError, Options, fixtures};
+use serde_json::json;
+
+use crate::common::{built, compiler, engine, hostile};
+
+fn refused(bytes: &[u8]) -> LoadError {
+    engine().load(bytes).unwrap_err()
+}
+
+#[test]
+fn what_is_no_component_is_refused_with_a_way_out() {
+    let error = refused(fixtures::NOT_WASM);
+    assert!(matches!(&error, LoadError::NotWasm { found } if found.starts_with("text beginning with \"#!/bin/sh")), "{error}");
+    let error = refused(fixtures::CORE_MODULE);
+    assert_eq!(error, LoadError::CoreModule);
+    assert!(error.to_string().contains("wasm-tools component new"), "{error}");
+    assert_eq!(refused(&engine::build::pack(fixtures::CORE_MODULE).unwrap()), LoadError::CoreModule);
+}
+
+#[test]
+fn what_does_not_compile_is_refused_by_the_child() {
+    assert!(matches!(refused(&fixtures::damaged()), LoadError::Invalid { why } if !why.is_empty()));
+}
+
+#[test]
+fn another_world_is_named() {
+    let error = refused(&fixtures::other_world());
+    let LoadError::OtherWorld { expected, found } = &error else { panic!("{error}") };
+    assert_eq!(expected, "grampus:primary-selection/policy@0.1.0");
+    assert_eq!(found, "`wasi:http/incoming-handler@0.2.0`");
+}
+
+#[test]
+fn a_forbidden_import_is_named() {
+    let error = refused(&fixtures::wants_wasi());
+    assert!(matches!(&error, LoadError::ForbiddenImport { import, .. } if import == "wasi:cli/environment@0.2.0"));
+    assert!(error.to_string().contains("wasm32-unknown-unknown"), "{error}");
+}
+
+#[test]
+fn a_component_without_the_functions_is_refused() {
+    assert!(matches!(refused(&fixtures::wrong_shape()), LoadError::Instantiate { .. }));
+}
+
+#[test]
+fn settings_are_checked_by_the_module_with_their_path() {
+    let zone = engine().load(built("prefer-zone")).unwrap();
+    assert_eq!(zone.description().name, "prefer-zone");
+    assert!(zone.description().settings_schema.is_some());
+    assert!(engine().bind(zone.clone(), &json!({"zones": ["a", "b"]})).is_ok());
+    for (settings, told) in [
+        (json!(null), "settings: missing field `zones`"),
+        (json!({"zones": ["a", 7]}), "settings.zones[1]: invalid type: integer `7`, expected a string"),
+        (json!({"zones": ["a", "a"]}), "settings.zones[1]: zone `a` is listed twice"),
+        (json!({"zone": ["a"]}), "settings.zone: unknown field `zone`, expected `zones`"),
+    ] {
+        assert_eq!(engine().bind(zone.clone(), &settings).unwrap_err().to_string(), told);
+    }
+    let default = engine().embedded().unwrap();
+    let told = engine().bind(default, &json!({"zones": []})).unwrap_err().to_string();
+    assert_eq!(told, "settings: this policy has no settings: remove them");
+}
+
+#[test]
+fn settings_have_a_size() {
+    let error = engine().bind(hostile(), &json!({"name": "x".repeat(70_000)})).unwrap_err();
+    assert!(matches!(error, LoadError::Settings { .. }), "{error}");
+}
+
+#[test]
+fn one_module_is_compiled_once_however_it_is_packed() {
+    let plain = engine().load(built("prefer-zone")).unwrap();
+    let packed = engine().load(&engine::build::pack(built("prefer-zone")).unwrap()).unwrap();
+    assert!(std::sync::Arc::ptr_eq(&plain, &packed));
+    assert_eq!(plain.digest().len(), "sha256:".len() + 64);
+    assert_eq!(plain.abi().name(), "grampus:primary-selection@0.1.0");
+}
+
+/// Loads a component that is expensive to compile, under some limits.
+fn expensive(limit: impl Fn(&mut Limits)) -> LoadError {
+    static ENORMOUS: LazyLock<Vec<u8>> = LazyLock::new(fixtures::enormous);
+    let mut options = Options::new(compiler());
+    limit(&mut options.limits);
+    Engine::new(options).unwrap().load(&ENORMOUS).unwrap_err()
+}
+
+#[test]
+fn compiling_is_bounded_in_memory() {
+    let error = expensive(|limits| limits.compile_address_space_bytes = 96 << 20);
+    assert_eq!(error, LoadError::CompileLimit { limit: "100663296 bytes of memory".to_owned() });
+}
+
+#[test]
+fn compiling_is_bounded_in_processor_time() {
+    let error = expensive(|limits| limits.compile_cpu_seconds = 1);
+    assert!(matches!(&error, LoadError::CompileLimit { limit } if limit.starts_with("1 s of processor time")), "{error}");
+}
+
+#[test]
+fn compiling_is_bounded_in_time() {
+    let error = expensive(|limits| limits.compile_time_ms = 200);
+    assert_eq!(error, LoadError::CompileLimit { limit: "200 ms".to_owned() });
+}
+
+#[test]
+fn nothing_but_the_childs_own_words_is_taken_for_machine_code() {
+    let mut options = Options::new(compiler());
+    options.compiler = Some(engine::Compiler { program: "/bin/cat".into(), arguments: Vec::new() });
+    let fooled = Engine::new(options).unwrap();
+    let error = fooled.load(built("prefer-zone")).unwrap_err();
+    assert!(matches!(&error, LoadError::Compiler { why } if why.contains("something else")), "{error}");
+}
