@@ -70,8 +70,8 @@ struct Worker {
 /// When whoever says whether this operator leads is gone.
 pub async fn run(settings: Settings, context: Arc<Context>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut leads = context.leads.clone();
-    while let Some(leading) = stop.run_until_cancelled(leads.wait_for(|leads| *leads)).await {
-        drop(leading?);
+    while let Some(leading) = stop.run_until_cancelled(async { leads.wait_for(|leads| *leads).await.map(drop) }).await {
+        leading?;
         let term = stop.child_token();
         let mut watching = context.leads.clone();
         let until_deposed = async {

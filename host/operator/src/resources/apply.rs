@@ -123,6 +123,7 @@ fn is_nothing(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use objects::validate::ValidatedCluster;
     use serde_json::json;
 
     use super::super::dereference::tests::{applied, shop, smallest};
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_same_spec_gives_the_same_digest() {
-        let digest = |cluster| with_digest(&applied(cluster).stateful_set.unwrap()).1;
+        let digest = |cluster: &ValidatedCluster| with_digest(&applied(cluster).stateful_set.unwrap()).1;
         assert_eq!(digest(&smallest()), digest(&smallest()));
         assert_ne!(digest(&smallest()), digest(&shop(r#"{"replicas": 5, "storage": {"size": "1Gi"}}"#)));
     }

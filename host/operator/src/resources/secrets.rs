@@ -42,11 +42,28 @@ pub fn troubles(cluster: &ValidatedCluster, live: &Live) -> Vec<Trouble> {
                     "restore the Secret, or delete the PersistentVolumeClaims labelled with this cluster to begin anew",
                 ),
             }),
+            None if kind == SecretKind::Authority && is_trusted(live) => Some(Trouble {
+                reason: "SecretMissing",
+                problem: Problem::new(
+                    format!("Secret {}", kind.name(name)),
+                    "does not exist, but certificates that it signed do, and a new authority would not trust them",
+                    format!(
+                        "restore the Secret, or delete {} and {} too and restart the members one by one",
+                        SecretKind::Server.name(name),
+                        SecretKind::Operator.name(name),
+                    ),
+                ),
+            }),
             None => None,
         };
         troubles.extend(trouble);
     }
     troubles
+}
+
+/// Whether something was signed by an authority before.
+fn is_trusted(live: &Live) -> bool {
+    [SecretKind::Server, SecretKind::Operator].iter().any(|kind| live.secrets.contains_key(kind))
 }
 
 /// The Secret that a person keeps root's password in must be there and have the key.
@@ -229,6 +246,17 @@ mod tests {
         let mut live = complete(&smallest());
         live.has_data = true;
         live.secrets.remove(&SecretKind::Server);
+        assert_eq!(troubles(&smallest(), &live), []);
+    }
+
+    #[test]
+    fn an_authority_that_was_lost_is_not_replaced_behind_the_back_of_those_who_trust_it() {
+        let mut live = complete(&smallest());
+        live.secrets.remove(&SecretKind::Authority);
+        let found = troubles(&smallest(), &live);
+        assert_eq!((found.len(), found[0].problem.field.as_str()), (1, "Secret shop-ca"));
+        live.secrets.remove(&SecretKind::Server);
+        live.secrets.remove(&SecretKind::Operator);
         assert_eq!(troubles(&smallest(), &live), []);
     }
 
