@@ -15,7 +15,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use objects::api::{MysqlCluster, MysqlOperation, MysqlTopology, labels};
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A cluster's namespace and name.
@@ -47,6 +47,7 @@ pub struct Cache {
     pub nodes: Store<Node>,
     wakers: Mutex<HashMap<ClusterKey, Arc<Notify>>>,
     seen: mpsc::UnboundedSender<ClusterKey>,
+    filled: watch::Sender<bool>,
 }
 
 impl Cache {
@@ -59,7 +60,7 @@ impl Cache {
         let (operations, operations_writer) = reflector::store();
         let (pods, pods_writer) = reflector::store();
         let (nodes, nodes_writer) = reflector::store();
-        let cache = Arc::new(Self { clusters, topologies, operations, pods, nodes, wakers: Mutex::default(), seen });
+        let cache = Arc::new(Self { clusters, topologies, operations, pods, nodes, wakers: Mutex::default(), seen, filled: watch::Sender::new(false) });
         let all = watcher::Config::default();
         follow(client, all.clone(), clusters_writer, &cache, stop, |cache, cluster: &MysqlCluster| {
             let key = key_of(cluster, cluster.name_any());
@@ -80,19 +81,28 @@ impl Cache {
         });
         // A node changes every few seconds by its heartbeat alone, and what matters of it is read in the next pass.
         follow(client, all, nodes_writer, &cache, stop, |_, _: &Node| {});
+        tokio::spawn(cache.clone().fill());
         (cache, appeared)
     }
 
-    /// Waits until every store has been filled once.
+    /// Waits until every store has been filled once. Any number of tasks may wait.
     pub async fn ready(&self) {
-        let ready = tokio::join!(
+        // The sender lives as long as the cache.
+        let _ = self.filled.subscribe().wait_for(|filled| *filled).await;
+    }
+
+    /// A store remembers only the last task that waits for it, so that exactly one may.
+    async fn fill(self: Arc<Self>) {
+        let stores = tokio::join!(
             self.clusters.wait_until_ready(),
             self.topologies.wait_until_ready(),
             self.operations.wait_until_ready(),
             self.pods.wait_until_ready(),
             self.nodes.wait_until_ready(),
         );
-        drop(ready);
+        // A writer that is gone belongs to an operator that is ending.
+        let filled = stores.0.is_ok() && stores.1.is_ok() && stores.2.is_ok() && stores.3.is_ok() && stores.4.is_ok();
+        self.filled.send_replace(filled);
     }
 
     /// Whoever handles this cluster is woken from now on.

@@ -64,10 +64,10 @@ impl Policies {
     /// Follows clusters and policy ConfigMaps until told to stop.
     pub async fn run(self: Arc<Self>, cache: Arc<Cache>, stop: CancellationToken) {
         let clusters: Api<MysqlCluster> = Api::all(self.client.clone());
-        let modules: Api<ConfigMap> = Api::all(self.client.clone());
+        let modules: Api<PartialObjectMeta<ConfigMap>> = Api::all(self.client.clone());
         let labelled = watcher::Config::default().labels(labels::POLICY);
         let clusters = watcher(clusters, watcher::Config::default()).default_backoff().touched_objects();
-        let modules = watcher::metadata_watcher(modules, labelled).default_backoff();
+        let modules = watcher(modules, labelled).default_backoff();
         let mut clusters = Box::pin(clusters.take_until(stop.clone().cancelled_owned()));
         let mut modules = Box::pin(modules.take_until(stop.clone().cancelled_owned()));
         let mut seen: HashMap<ClusterKey, i64> = HashMap::new();
@@ -228,6 +228,7 @@ fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
         Source::Configured => "",
         Source::LastKnownGood => ", the last that worked",
         Source::Default => ", the embedded default",
+        Source::Native => ", the embedded default without its sandbox",
     };
     Choice {
         answer: decision.answer,

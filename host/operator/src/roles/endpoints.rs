@@ -143,7 +143,7 @@ fn slice(key: &ClusterKey, name: &str, epoch: u64, members: &[&MemberView]) -> E
     EndpointSlice {
         metadata,
         address_type: "IPv4".to_owned(),
-        endpoints: Some(endpoints),
+        endpoints,
         ports: Some(vec![EndpointPort {
             name: Some("mysql".to_owned()),
             port: Some(i32::from(wire::MYSQL_PORT)),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Resource};
 use objects::api::{
     AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, PoliciesStatus, PolicyStatus,
 };
