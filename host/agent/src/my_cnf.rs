@@ -138,7 +138,7 @@ pub fn places(config: &Config, datadir: &Path, socket: &Path) -> String {
     let user = if nix::unistd::geteuid().is_root() { "user = root\n" } else { "" };
     let names = config.lower_case_table_names.map(|value| format!("lower_case_table_names = {value}\n"));
     format!(
-        "{user}{names}datadir = {}\nsocket = {}\npid_file = {runtime}/mysqld.pid\nlog_error = stderr\nmysqlx = OFF\n\
+        "{user}{names}datadir = {}\nsocket = {}\npid_file = {runtime}/mysqld.pid\nmysqlx = OFF\n\
          secure_file_priv = NULL\nskip_name_resolve = ON\ntmpdir = {runtime}\n\
          ssl_ca = {tls}/ca.crt\nssl_cert = {tls}/tls.crt\nssl_key = {tls}/tls.key\n",
         datadir.display(),

@@ -13,7 +13,7 @@ use wire::{Endpoint, Outcome};
 use super::fence::drained;
 use super::{failed, not_changed, refused, superseded};
 use crate::member::Member;
-use crate::sql::{PROMPT, Session, SqlError, replication, semi_sync};
+use crate::sql::{PROMPT, Session, SqlError, opening, replication, semi_sync};
 use crate::state::Following;
 use crate::supervise::Running;
 
@@ -68,9 +68,13 @@ async fn receive(
     let acknowledge = wants_acks(member);
     if is_set_up(&mut session, facts.replication.as_ref(), source, acknowledge).await? {
         replication::start_applier(&mut session, facts.replication.as_ref()).await?;
-        return Ok(Outcome::Done);
+    } else {
+        point_at(member, &mut session, running, source, acknowledge).await?;
     }
-    point_at(member, &mut session, running, source, acknowledge).await?;
+    // Only a record that is being served from has readers; before that a primary may still be chosen.
+    if acknowledge && record.phase == Phase::Serving && facts.read_only {
+        opening::admit_readers(&mut session).await?;
+    }
     Ok(Outcome::Done)
 }
 

@@ -25,6 +25,14 @@ pub async fn go_offline(session: &mut Session, patience: Duration) -> Result<(),
     session.run("SET GLOBAL offline_mode = ON", patience).await
 }
 
+/// Lets applications read from a replica. `super_read_only` stays, so nothing can be written.
+///
+/// # Errors
+/// [`SqlError`]
+pub async fn admit_readers(session: &mut Session) -> Result<(), SqlError> {
+    session.run("SET GLOBAL offline_mode = OFF", PROMPT).await
+}
+
 /// Takes no more writes. Waits for the commits under way, which wait for acknowledgements.
 ///
 /// # Errors

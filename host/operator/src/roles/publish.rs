@@ -33,6 +33,9 @@ const MANAGER: &str = "grampus/topology";
 /// How often a status is written when only a lag in it changed.
 const LAG_EVERY: Duration = Duration::from_secs(10);
 
+/// How long something has to be so before it is worth an Event: a freeze lasts tens of milliseconds.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+
 /// An answer, whoever gave it, and what the guard made of it.
 #[derive(Debug, Clone)]
 pub struct Choice {
@@ -106,6 +109,8 @@ pub struct Publisher {
     last_answer: Option<AnswerStatus>,
     last_failover: Option<FailoverStatus>,
     ongoing: Option<Ongoing>,
+    /// What may have to be told, and since when it is so.
+    pending: Option<(String, Instant)>,
     told: Option<String>,
 }
 
@@ -122,6 +127,7 @@ impl Publisher {
             last_answer: None,
             last_failover: None,
             ongoing: None,
+            pending: None,
             told: None,
         }
     }
@@ -171,7 +177,7 @@ impl Publisher {
                 (EventType::Normal, "PrimaryOpen", note)
             }
         };
-        self.event(object, type_, reason, note).await;
+        self.event(object, type_, reason, &format!("Epoch{}Generation{}", to.epoch, to.generation), note).await;
     }
 
     fn completed(&mut self, to: &Record, because: &str) -> String {
@@ -189,13 +195,15 @@ impl Publisher {
         format!("{} leads since epoch {}; {} ms after {} was given up", to.primary, to.epoch, took.as_millis(), ongoing.from)
     }
 
-    async fn event(&self, object: &MysqlCluster, type_: EventType, reason: &str, note: String) {
+    /// Events of the same reason and action are counted as one, with the words of the first: an action names
+    /// the occasion, so that another occasion is another Event.
+    async fn event(&self, object: &MysqlCluster, type_: EventType, reason: &str, action: &str, note: String) {
         let event = Event {
             type_,
             reason: reason.to_owned(),
             // The API server refuses longer notes.
             note: Some(note.chars().take(1000).collect()),
-            action: "Topology".to_owned(),
+            action: action.to_owned(),
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
@@ -215,7 +223,7 @@ impl Publisher {
         }
         let before = self.published.as_ref().or(object.status.as_ref());
         let mut status = self.status(snapshot, assessment, board, before.map_or(&[], |status| &status.conditions));
-        self.tell(object, assessment).await;
+        self.tell(object, snapshot, assessment).await;
         self.context.metrics.cluster(&self.key, snapshot, &status);
         if let Some(published) = &self.published {
             if *published == status {
@@ -239,22 +247,25 @@ impl Publisher {
         }
     }
 
-    /// An Event for what a person has to know, once for each different thing.
-    async fn tell(&mut self, object: &MysqlCluster, assessment: &Assessment) {
+    /// An Event for what a person has to know, once for each different thing that lasts.
+    async fn tell(&mut self, object: &MysqlCluster, snapshot: &Snapshot, assessment: &Assessment) {
         let urgent = assessment.waiting.iter().find_map(|waiting| match waiting {
             Waiting::Quorum(_) => Some(("NoQuorum", waiting.to_string())),
             Waiting::Errant { .. } => Some(("ErrantTransactions", waiting.to_string())),
             Waiting::Adoption { .. } => Some(("RecordMissing", waiting.to_string())),
             _ => None,
         });
-        let reason = urgent.as_ref().map(|(reason, _)| (*reason).to_owned());
-        if reason == self.told {
-            return;
+        let policy = self.context.policies.in_force(&self.key);
+        let urgent = urgent.or_else(|| Some(("PolicyRefused", policy?.problem?)));
+        if urgent.as_ref().map(|(_, note)| note) != self.pending.as_ref().map(|(note, _)| note) {
+            self.pending = urgent.as_ref().map(|(_, note)| (note.clone(), Instant::now()));
         }
-        self.told = reason;
-        if let Some((reason, note)) = urgent {
-            self.event(object, EventType::Warning, reason, note).await;
-        }
+        let lasts = self.pending.as_ref().is_some_and(|(_, since)| since.elapsed() >= WORTH_TELLING);
+        let Some((reason, note)) = urgent.filter(|(_, note)| lasts && self.told.as_ref() != Some(note)) else { return };
+        let epoch = snapshot.record.as_ref().map_or(0, |record| record.epoch);
+        let occasion = note.bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(u16::from(byte)));
+        self.event(object, EventType::Warning, reason, &format!("Epoch{epoch}Occasion{occasion}"), note.clone()).await;
+        self.told = Some(note);
     }
 
     fn status(&self, snapshot: &Snapshot, assessment: &Assessment, board: &Board, before: &[Condition]) -> MysqlClusterStatus {
