@@ -4,8 +4,35 @@ export GRAMPUS_CACHE ?= $(HOME)/.cache/grampus
 export CARGO_TARGET_DIR ?= $(GRAMPUS_CACHE)/target
 export PATH := $(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH)
 
+BUILT := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl
+
 .DEFAULT_GOAL := help
-.PHONY: help setup
+.PHONY: help setup demo demo-down test bench fmt crds
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: ## install and build what everything else needs: toolchain, packages, Kubernetes, MySQL
+	@rustup toolchain install
+	@tests/lab/setup.sh
+
+# The whole workspace is selected, so that the crates are the same that the tests use.
+demo: setup ## show it all: a cluster, a killed primary, another policy; leaves the lab running
+	@cargo build --workspace --bin demo --bin grampus
+	@$(BUILT)/debug/demo
+
+demo-down: ## remove every trace of the demo
+	@./lab down
+
+test: setup ## run every test that gates a change
+	@tests/run.sh
+
+bench: setup ## measure how long things take; prints a table and writes target/bench.json
+	@cargo build --release --package bench
+	@$(BUILT)/release/bench $(ARGS)
+
+fmt: ## format the tree
+	@cargo fmt --all
+
+crds: ## write deploy/crds from the types
+	@UPDATE=1 cargo test --package objects --test crds

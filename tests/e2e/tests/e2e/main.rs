@@ -1,0 +1,60 @@
+//! Everything `make demo` shows, and the other ways in which a cluster is hurt or misused, on a real Kubernetes.
+//!
+//! The names begin with a letter and a number because tests run in the order of their names: those that leave
+//! most to repair come last.
+
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
+
+mod bad_input;
+mod control;
+mod faults;
+mod operator;
+mod policies;
+mod switchover;
+mod view;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::events::v1::Event;
+use kit::{Cluster, Load, Writer};
+use kube::Api;
+use kube::api::ListParams;
+
+/// Writers that are at work: what a fault meets.
+async fn under_load(cluster: &Cluster) -> Result<Writer> {
+    let mut writer = Writer::start(cluster, Load::default()).await?;
+    writer.wait_rows(100, e2e::FAILOVER).await?;
+    Ok(writer)
+}
+
+/// That writes go on, and that every acknowledged row is on every member once the cluster is whole again.
+async fn nothing_is_lost(cluster: &Cluster, mut writer: Writer, what: &str) -> Result<()> {
+    writer.wait_rows(100, e2e::FAILOVER).await?;
+    cluster.wait_serving(3, e2e::WHOLE).await?;
+    let ledger = writer.stop().await?;
+    let outage = ledger.longest_outage(std::time::Duration::ZERO).context("hardly anything was written")?;
+    let verdict = ledger.check(cluster).await?;
+    println!(
+        "{what}: {} rows acknowledged, {} unknown, {} missing; longest gap {} ms",
+        verdict.acknowledged,
+        verdict.unknown,
+        verdict.missing.len(),
+        outage.lasted().as_millis()
+    );
+    verdict.hold()
+}
+
+/// Waits for an Event about the cluster with this reason whose note contains this text.
+async fn event(cluster: &Cluster, reason: &str, note: &str) -> Result<()> {
+    let events: Api<Event> = cluster.api();
+    cluster
+        .wait_for(&format!("an Event {reason} with `{note}`"), e2e::TOLD, || async {
+            let events = events.list(&ListParams::default()).await?.items;
+            let found = events.into_iter().any(|event| {
+                event.regarding.and_then(|about| about.name).as_deref() == Some(cluster.name.as_str())
+                    && event.reason.as_deref() == Some(reason)
+                    && event.note.is_some_and(|text| text.contains(note))
+            });
+            Ok(found.then_some(()))
+        })
+        .await
+}

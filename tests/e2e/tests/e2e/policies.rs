@@ -1,0 +1,120 @@
+//! Policies are swapped, and whatever is wrong with one is told while the one before goes on deciding.
+
+use anyhow::{Context, Result, ensure};
+use e2e::{TOLD, world};
+use kit::{Cluster, Packed};
+use objects::api::PolicyStatus;
+use objects::conditions::POLICY_READY;
+use serde_json::{Value, json};
+
+use crate::event;
+
+fn names(map: &str, key: &str, settings: Value) -> Value {
+    json!({ "policies": { "primarySelection": {
+        "module": { "configMap": { "name": map, "key": key } }, "settings": settings,
+    }}})
+}
+
+async fn in_force(cluster: &Cluster) -> Result<PolicyStatus> {
+    let policies = cluster.status().await?.policies.and_then(|policies| policies.primary_selection);
+    policies.context("the status names no policy")
+}
+
+/// Back to what the shared cluster has.
+async fn back_to_default(cluster: &Cluster) -> Result<()> {
+    cluster.patch_spec(json!({ "policies": null })).await?;
+    wait_in_force(cluster, "most-advanced").await
+}
+
+async fn wait_in_force(cluster: &Cluster, name: &str) -> Result<()> {
+    cluster
+        .wait_for(&format!("{name} to be in force"), TOLD, || async {
+            let condition = cluster.condition(POLICY_READY).await?;
+            let ready = condition.is_some_and(|condition| condition.status == "True" && condition.message.contains(name));
+            Ok((ready && in_force(cluster).await?.name == name).then_some(()))
+        })
+        .await
+}
+
+/// Applies a spec that names a bad module, and expects to be told why while nothing else changes.
+async fn is_refused(cluster: &Cluster, spec: Value, why: &str) -> Result<()> {
+    let (before, fingerprints, primary) = (in_force(cluster).await?, cluster.fingerprints().await?, cluster.primary().await?);
+    cluster.patch_spec(spec).await?;
+    cluster
+        .wait_for(&format!("PolicyReady=False with `{why}`"), TOLD, || async {
+            let condition = cluster.condition(POLICY_READY).await?;
+            Ok(condition.filter(|condition| condition.status == "False" && condition.message.contains(why)))
+        })
+        .await?;
+    event(cluster, "PolicyRefused", why).await?;
+    let after = in_force(cluster).await?;
+    ensure!((&after.name, &after.digest) == (&before.name, &before.digest), "another policy is in force: {after:?}");
+    ensure!(after.problem.is_some(), "the status does not say what is wrong");
+    ensure!(cluster.primary().await? == primary && cluster.fingerprints().await? == fingerprints, "the cluster was touched");
+    Ok(())
+}
+
+#[test]
+fn e1_a_swapped_policy_decides_and_nothing_restarts() {
+    world().run(async |cluster| {
+        let before = cluster.fingerprints().await?;
+        let primary = cluster.primary().await?;
+        let status = cluster.status().await?;
+        let wanted = status.members.iter().rev().find(|member| member.name != primary).context("no replica")?.clone();
+        let zone = wanted.zone.clone().context("no zone")?;
+        cluster.apply_policy("prefer-zone", "policy.wasm.zst", &world().prefer_zone.packed, Packed::Labelled).await?;
+        cluster.patch_spec(names("prefer-zone", "policy.wasm.zst", json!({ "zones": [zone] }))).await?;
+        wait_in_force(&cluster, "prefer-zone").await?;
+        let operated = cluster.switchover(None).await?;
+        let reason = operated.succeeded()?.reason.clone().unwrap_or_default();
+        ensure!(cluster.primary().await? == wanted.name, "{} should lead", wanted.name);
+        ensure!(reason.contains(&format!("zone {zone}")) && reason.contains("prefer-zone"), "its reason: {reason}");
+        ensure!(cluster.fingerprints().await? == before, "a swap restarted something");
+        Ok(())
+    });
+}
+
+/// Goes on where the test before left off, or does its part first.
+#[test]
+fn e2_a_config_map_deleted_while_in_use_takes_nothing_away() {
+    world().run(async |cluster| {
+        cluster.apply_policy("prefer-zone", "policy.wasm.zst", &world().prefer_zone.packed, Packed::Labelled).await?;
+        cluster.patch_spec(names("prefer-zone", "policy.wasm.zst", json!({ "zones": ["a", "b", "c"] }))).await?;
+        wait_in_force(&cluster, "prefer-zone").await?;
+        cluster.delete_policy("prefer-zone").await?;
+        let why = "there is no ConfigMap prefer-zone";
+        cluster
+            .wait_for("PolicyReady=False", TOLD, || async {
+                let condition = cluster.condition(POLICY_READY).await?;
+                Ok(condition.filter(|condition| condition.status == "False" && condition.message.contains(why)))
+            })
+            .await?;
+        let operated = cluster.switchover(None).await?;
+        let reason = operated.succeeded()?.reason.clone().unwrap_or_default();
+        ensure!(reason.contains("prefer-zone"), "the module that was in force should still decide: {reason}");
+        back_to_default(&cluster).await
+    });
+}
+
+#[test]
+fn e3_a_module_that_cannot_be_used_is_told_and_the_one_before_decides() {
+    world().run(async |cluster| {
+        let good = &world().prefer_zone;
+        back_to_default(&cluster).await?;
+        let nothing = json!({});
+        is_refused(&cluster, names("nowhere", "policy.wasm", nothing.clone()), "there is no ConfigMap nowhere").await?;
+        cluster.apply_policy("unlabelled", "policy.wasm.zst", &good.packed, Packed::Bare).await?;
+        is_refused(&cluster, names("unlabelled", "policy.wasm.zst", nothing.clone()), "lacks the label").await?;
+        cluster.apply_policy("labelled", "policy.wasm.zst", &good.packed, Packed::Labelled).await?;
+        is_refused(&cluster, names("labelled", "other.wasm", nothing.clone()), "has no other.wasm").await?;
+        cluster.apply_policy("text", "policy.wasm", b"#!/bin/sh\n", Packed::Labelled).await?;
+        is_refused(&cluster, names("text", "policy.wasm", nothing.clone()), "WebAssembly").await?;
+        cluster.apply_policy("world", "policy.wasm", &engine::fixtures::other_world(), Packed::Labelled).await?;
+        is_refused(&cluster, names("world", "policy.wasm", nothing.clone()), "grampus:primary-selection").await?;
+        is_refused(&cluster, names("labelled", "policy.wasm.zst", json!({ "zones": [] })), "zones").await?;
+        for map in ["unlabelled", "labelled", "text", "world"] {
+            cluster.delete_policy(map).await?;
+        }
+        back_to_default(&cluster).await
+    });
+}
