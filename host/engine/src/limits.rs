@@ -13,10 +13,11 @@ pub struct Limits {
     pub compile_time_ms: u64,
     /// Seconds of processor time one compilation may take.
     pub compile_cpu_seconds: u64,
-    /// Bytes of address space the compiling process may have, its program included.
+    /// Bytes of address space the compiling process may have, its program included. A policy of 35 kB needs about
+    /// 50 MB, one of 5 MB about 350 MB. It counts towards the operator's container.
     pub compile_address_space_bytes: u64,
     /// Units of fuel one call may burn: about one for each WebAssembly instruction. The embedded default needs
-    /// about 20,000 for three members; 20,000,000 take some 20 ms.
+    /// about 10,000 for three members and 22,000 for seven; 20,000,000 take some 20 ms.
     pub fuel: u64,
     /// Milliseconds of wall-clock time one call may take, should fuel ever fail to stop it. Far above what the
     /// fuel can buy, so that a busy machine does not fail a good module; far below a failover's budget of 2 s.
@@ -41,7 +42,7 @@ impl Default for Limits {
             component_bytes: 8 << 20,
             compile_time_ms: 30_000,
             compile_cpu_seconds: 20,
-            compile_address_space_bytes: 2 << 30,
+            compile_address_space_bytes: 256 << 20,
             fuel: 20_000_000,
             call_time_ms: 250,
             memory_bytes: 16 << 20,

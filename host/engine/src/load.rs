@@ -117,7 +117,7 @@ impl Engine {
 
     /// The version of everything that fuel depends on, for the journal.
     pub fn version() -> &'static str {
-        concat!("grampus ", env!("CARGO_PKG_VERSION"), ", wasmtime 48")
+        concat!("grampus ", env!("CARGO_PKG_VERSION"), ", wasmtime 48.0.8")
     }
 }
 
@@ -190,4 +190,30 @@ fn presentable(said: Description, text_bytes: usize) -> Result<Description, Load
     }
     let summary = clean(&said.summary, text_bytes);
     Ok(Description { summary, ..said })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(name: &str, version: &str) -> Description {
+        Description { name: name.into(), version: version.into(), summary: "a\nb".into(), settings_schema: None }
+    }
+
+    #[test]
+    fn the_version_in_the_journal_is_the_one_that_is_linked() {
+        let lock = include_str!("../../../Cargo.lock");
+        let (_, after) = lock.split_once("name = \"wasmtime\"\nversion = \"").unwrap();
+        let (linked, _) = after.split_once('"').unwrap();
+        assert!(Engine::version().ends_with(&format!("wasmtime {linked}")), "linked is {linked}");
+    }
+
+    #[test]
+    fn a_description_is_fit_to_be_shown_or_refused() {
+        assert_eq!(presentable(said("prefer-zone", "1.2.0+x"), 100).unwrap().summary, "a b");
+        for (name, version) in [("", "1"), ("a b", "1"), ("a", ""), ("a", "\x1b[31m"), (&"x".repeat(64), "1")] {
+            let error = presentable(said(name, version), 100).unwrap_err();
+            assert!(matches!(&error, LoadError::Describe { why } if why.contains("expected 1 to 63")), "{error}");
+        }
+    }
 }
