@@ -239,7 +239,7 @@ mod tests {
             body.push(2);
             body.extend([0; 16]);
             body.extend([0; 7]);
-            body.push(u8::try_from(rest + 76).unwrap());
+            body.push(u8::try_from(rest + 73).unwrap());
             body.extend([0; 4]);
             self.event(EventType::GTID_EVENT as u8, &body);
         }

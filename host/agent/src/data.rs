@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use topology::facts::DataState;
+use topology::gtid::GtidSet;
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -15,6 +16,33 @@ use crate::durable;
 /// The file in a data directory that says which copy it is. It is written last, so its presence says that the
 /// directory is complete. mysqld neither reads nor copies it.
 const INCARNATION_FILE: &str = "grampus-incarnation";
+
+/// The file in a data directory that says which transactions it holds without having a log of them: what came
+/// with a clone. mysqld keeps that in a table, which cannot be read while it is stopped.
+const UNLOGGED_FILE: &str = "grampus-unlogged";
+
+/// Remembers which transactions this data holds that no log shows: `gtid_purged`, as mysqld said after its start.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remember_unlogged(config: &Config, purged: &GtidSet) -> io::Result<()> {
+    if unlogged(&config.datadir())?.as_ref() == Some(purged) {
+        return Ok(());
+    }
+    durable::write(&config.datadir().join(UNLOGGED_FILE), purged.to_string().as_bytes())
+}
+
+/// What this data holds that no log shows. None where mysqld has not answered on it yet: then nobody knows.
+///
+/// # Errors
+/// Whatever the file system says, or a file that holds no GTID set.
+pub fn unlogged(datadir: &Path) -> io::Result<Option<GtidSet>> {
+    match std::fs::read_to_string(datadir.join(UNLOGGED_FILE)) {
+        Ok(text) => text.parse().map(Some).map_err(io::Error::other),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(why),
+    }
+}
 
 /// What is in the data directory now.
 pub fn look(config: &Config) -> DataState {

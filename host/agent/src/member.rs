@@ -254,14 +254,27 @@ impl Member {
         let answers = |report: &MemberReport| matches!(&report.server, ServerState::Running(facts) if facts.pid == running.pid);
         let mut latest = self.latest.subscribe();
         let mut process = self.supervisor.watch();
-        tokio::select! {
+        let waited = tokio::select! {
             _ = latest.wait_for(answers) => Ok(running),
             ended = process.wait_for(|process| process.running() != Some(running)) => {
                 let said = ended.map(|process| format!("{:?}", *process)).unwrap_or_default();
-                bail!("mysqld ended before it answered: {said}")
+                Err(anyhow::anyhow!("mysqld ended before it answered: {said}"))
             }
-            () = tokio::time::sleep(START) => bail!("mysqld has not answered for {} s", START.as_secs()),
-        }
+            () = tokio::time::sleep(START) => Err(anyhow::anyhow!("mysqld has not answered for {} s", START.as_secs())),
+        };
+        waited?;
+        self.remember_unlogged().await?;
+        Ok(running)
+    }
+
+    /// Notes what the logs of this data will not show when mysqld is stopped one day.
+    async fn remember_unlogged(&self) -> anyhow::Result<()> {
+        let (mut session, _) = self.session().await?;
+        let purged: String = session.value("SELECT @@GLOBAL.gtid_purged", crate::sql::PROMPT).await?;
+        let purged = crate::sql::facts::gtids(&purged)?;
+        let config = Arc::clone(&self.config);
+        tokio::task::spawn_blocking(move || data::remember_unlogged(&config, &purged)).await??;
+        Ok(())
     }
 
     /// Ends mysqld at once. Nothing that waits there is acknowledged.
@@ -282,8 +295,14 @@ impl Member {
             return Ok(());
         }
         let datadir = self.config.datadir();
-        let read = move || binlog::known_transactions(&datadir, my_cnf::BINLOG, my_cnf::RELAY_LOG);
+        let read = move || {
+            let Some(unlogged) = data::unlogged(&datadir)? else { return Ok(None) };
+            let logged = binlog::known_transactions(&datadir, my_cnf::BINLOG, my_cnf::RELAY_LOG)?;
+            Ok::<_, std::io::Error>(Some(unlogged.union(&logged)))
+        };
         let known = tokio::task::spawn_blocking(read).await?.context("the logs of the stopped mysqld cannot be read")?;
+        // Half an answer would be taken for the whole: without it the report says that nobody has read them.
+        let Some(known) = known else { return Ok(()) };
         if self.supervisor.starts() == starts {
             *self.offline.lock().unwrap_or_else(PoisonError::into_inner) = Some((starts, known));
         }

@@ -248,11 +248,8 @@ impl Worth {
         if let (ServerState::Running(old), ServerState::Running(new)) = (&mut levelled.server, &now.server) {
             old.executed.clone_from(&new.executed);
             old.received.clone_from(&new.received);
-            // Under load these two change with every commit as well; that they are not zero is what matters.
-            let waiting = |count: u32| count > 0;
-            if waiting(old.semi_sync.waiting_commits) == waiting(new.semi_sync.waiting_commits) {
-                old.semi_sync.waiting_commits = new.semi_sync.waiting_commits;
-            }
+            // Under load this comes and goes with every commit as well.
+            old.semi_sync.waiting_commits = new.semi_sync.waiting_commits;
         }
         if levelled == *now { Self::Later } else { Self::AtOnce }
     }
@@ -281,4 +278,49 @@ async fn revoke_standing(member: Arc<Member>) {
         tracing::error!(%why, "the lost standing could not be remembered");
     }
     crate::commands::settle_acks(member).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use topology::facts::{DataState, SemiSync, Standing};
+    use topology::gtid::GtidSet;
+
+    use super::*;
+
+    fn report(executed: &str, waiting_commits: u32, open: bool) -> MemberReport {
+        let facts = ServerFacts {
+            pid: 1,
+            started_unix_ms: 1,
+            server_uuid: uuid::Uuid::nil(),
+            version: "9.7.4".to_owned(),
+            executed: executed.parse().unwrap(),
+            received: GtidSet::new(),
+            open,
+            offline: !open,
+            read_only: !open,
+            replication: None,
+            semi_sync: SemiSync { waiting_commits, ..SemiSync::default() },
+        };
+        MemberReport {
+            member: "shop-0".to_owned(),
+            agent_version: "1".to_owned(),
+            boot_id: "1".to_owned(),
+            record: None,
+            opened_in_epoch: None,
+            data: DataState::Empty,
+            standing: Standing::Good,
+            server: ServerState::Running(Box::new(facts)),
+            job: None,
+            config_error: None,
+        }
+    }
+
+    #[test]
+    fn growing_transactions_wait_and_everything_else_does_not() {
+        let one = "00000000-0000-0000-0000-000000000001:1";
+        let two = "00000000-0000-0000-0000-000000000001:1-2";
+        assert_eq!(Worth::of(&report(one, 0, true), &report(one, 0, true)), Worth::Nothing);
+        assert_eq!(Worth::of(&report(one, 0, true), &report(two, 3, true)), Worth::Later);
+        assert_eq!(Worth::of(&report(one, 0, true), &report(two, 0, false)), Worth::AtOnce);
+    }
 }

@@ -11,6 +11,7 @@ use clap::Parser;
 use futures::StreamExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, SslOpts};
+use nix::sys::signal::Signal;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use topology::facts::{MemberReport, ServerFacts, ServerState};
@@ -223,8 +224,13 @@ impl Member {
 
     /// Ends mysqld with SIGKILL.
     pub async fn kill_mysqld(&self) -> anyhow::Result<()> {
+        self.signal_mysqld(Signal::SIGKILL).await
+    }
+
+    /// Sends mysqld a signal.
+    pub async fn signal_mysqld(&self, signal: Signal) -> anyhow::Result<()> {
         let pid = i32::try_from(self.facts().await?.pid)?;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)?;
         Ok(())
     }
 

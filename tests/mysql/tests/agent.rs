@@ -114,14 +114,14 @@ async fn fail_over(cluster: &Cluster, record: &Record) -> Result {
     let executed = primary.executed().await?;
     let pid = primary.facts().await?.pid;
     let exited = |report: &MemberReport| matches!(&report.server, ServerState::Stopped { exit: Some(exit), .. } if exit == "signal 9");
-    let seen = async {
-        primary.kill_mysqld().await?;
-        let since = Instant::now();
-        let report = primary.wait("its exit is reported", exited).await?;
-        measured("exit reported", since);
-        anyhow::Ok(report)
+    // The stream is open before the kill, as the operator's is.
+    let reported = async { primary.wait("its exit is reported", exited).await.map(|_| Instant::now()) };
+    let killed = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        primary.kill_mysqld().await.map(|()| Instant::now())
     };
-    seen.await?;
+    let (reported, killed) = tokio::try_join!(reported, killed)?;
+    eprintln!("measured: exit reported: {} ms", reported.saturating_duration_since(killed).as_millis());
     let report = primary.wait("its logs are read", |report| offline_gtids(report).is_some()).await?;
     assert!(executed.is_subset_of(offline_gtids(&report).expect("just seen")), "the binary log holds what was executed");
     replica.wait("the lost source is seen", |report| receiver(report) != Some(ThreadState::On)).await?;
@@ -435,6 +435,13 @@ async fn data_is_never_made_over_data_and_a_failed_copy_leaves_the_old() -> Resu
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(!old.exists());
+
+    // What a copy holds is proved by its binary log alone, although its history was written by another server.
+    let executed = replica.executed().await?;
+    assert!(!executed.is_empty());
+    replica.kill_mysqld().await?;
+    let report = replica.wait("its logs are read", |report| offline_gtids(report).is_some()).await?;
+    assert_eq!(offline_gtids(&report), Some(&executed));
     cluster.stop().await
 }
 
@@ -451,4 +458,42 @@ async fn only_the_operator_is_let_in() -> Result {
     assert_eq!(cluster.member(0).probe("/livez").await?.0, 200);
     assert_eq!(cluster.member(0).probe("/readyz").await?.0, 503);
     cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_is_reported_and_a_freeze_does_not_wait_for_it() -> Result {
+    let (cluster, record) = Cluster::serving(2, 1).await?;
+    let replica = cluster.member(1);
+    let executed = replica.executed().await?;
+    replica.signal_mysqld(nix::sys::signal::Signal::SIGSTOP).await?;
+    let silent = |report: &MemberReport| matches!(report.server, ServerState::Unresponsive { .. });
+    replica.wait("its silence is reported", silent).await?;
+    let since = Instant::now();
+    let report = replica.done(&claim(&record), Command::Freeze).await?;
+    measured("freeze of a server that hangs", since);
+    assert_eq!(offline_gtids(&report), Some(&executed), "killed, and its logs read: {:?}", report.server);
+    cluster.stop().await
+}
+
+/// What an agent and its questions cost while nothing happens. No assertion: it is a figure, and run by hand.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures for 20 s: cargo test -p mysql-tests -- --ignored --nocapture at_rest"]
+async fn at_rest() -> Result {
+    let (cluster, _) = Cluster::serving(2, 1).await?;
+    let pids = [std::process::id(), cluster.member(0).facts().await?.pid, cluster.member(1).facts().await?.pid];
+    let before = pids.map(cpu_seconds);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let used = pids.map(cpu_seconds);
+    for (what, index) in [("two agents", 0), ("the primary's mysqld", 1), ("the replica's mysqld", 2)] {
+        eprintln!("measured: {what}: {:.2} % of a core", (used[index] - before[index]) / 20.0 * 100.0);
+    }
+    cluster.stop().await
+}
+
+/// User and system time of a process, in seconds: fields 14 and 15 of its stat, in hundredths.
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let after_name = stat.rsplit_once(')').expect("a name").1;
+    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().expect("a number")).sum();
+    ticks / 100.0
 }

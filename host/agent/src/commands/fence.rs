@@ -11,11 +11,12 @@ use wire::Outcome;
 
 use super::failed;
 use crate::member::Member;
-use crate::sql::{SqlError, opening, replication};
+use crate::sql::replication::{self, STOP_RECEIVER};
+use crate::sql::{SqlError, opening};
 use crate::supervise::Running;
 
-/// How long stopping a receiver may take; 14–171 ms were measured under load.
-const STOP_RECEIVER: Duration = Duration::from_secs(1);
+/// How long a server gets that has not answered for a while already.
+const HANGING: Duration = Duration::from_millis(500);
 
 /// How long `offline_mode` may take; 0–25 ms were measured.
 const OFFLINE: Duration = Duration::from_millis(300);
@@ -72,16 +73,23 @@ pub(super) fn drained(facts: &ServerFacts) -> bool {
 }
 
 async fn cut_off(member: &Member) -> Result<(), SqlError> {
-    // A server that does not answer yet was started without its receiver, and nobody can start it but us.
-    let Ok((mut session, _)) = member.session().await else {
-        return match member.latest.borrow().server {
-            ServerState::Starting => Ok(()),
-            _ => Err(SqlError::Late(STOP_RECEIVER)),
-        };
+    let patience = match member.latest.borrow().server {
+        ServerState::Unresponsive { .. } => HANGING,
+        _ => STOP_RECEIVER,
     };
-    let gate = tokio::time::timeout(STOP_RECEIVER, member.gate.lock()).await;
-    let _gate = gate.map_err(|_| SqlError::Late(STOP_RECEIVER))?;
-    replication::stop_receiver(&mut session, STOP_RECEIVER).await
+    let cut = tokio::time::timeout(patience, stop_receiving(member)).await;
+    cut.unwrap_or(Err(SqlError::Late(patience)))
+}
+
+async fn stop_receiving(member: &Member) -> Result<(), SqlError> {
+    let mut session = match member.session().await {
+        Ok((session, _)) => session,
+        // A server that does not answer yet was started without its receiver, and nobody can start it but us.
+        Err(_) if member.latest.borrow().server == ServerState::Starting => return Ok(()),
+        Err(why) => return Err(why),
+    };
+    let _gate = member.gate.lock().await;
+    replication::stop_receiver(&mut session).await
 }
 
 async fn stopped(member: &Member) -> Outcome {

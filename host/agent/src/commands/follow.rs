@@ -105,7 +105,7 @@ pub(super) async fn point_at(
     source: &Endpoint,
     acknowledge: bool,
 ) -> Result<(), SqlError> {
-    replication::stop_receiver(session, PROMPT).await?;
+    replication::stop_receiver(session).await?;
     semi_sync::set_replica_side(session, acknowledge).await?;
     // Read again: what is received is only certain once the receiver has stopped.
     let facts = member.facts(session, running).await?;
@@ -161,7 +161,7 @@ fn channel(report: &MemberReport) -> Option<&Replication> {
 pub async fn leave_stranger(member: Arc<Member>) {
     let Ok((mut session, _)) = member.session().await else { return };
     let Ok(_gate) = tokio::time::timeout(PROMPT, member.gate.lock()).await else { return };
-    if let Err(why) = replication::stop_receiver(&mut session, PROMPT).await {
+    if let Err(why) = replication::stop_receiver(&mut session).await {
         tracing::warn!(%why, "a receiver that is connected to the wrong server could not be stopped yet");
     }
     member.changed.notify_one();

@@ -23,6 +23,9 @@ use crate::state::ChangeError;
 pub use drain::close_for_shutdown;
 pub use standing::settle_acks;
 
+/// How long the volume may take for the record before a freeze acts without it. An fsync takes milliseconds.
+const STORE: Duration = Duration::from_secs(2);
+
 /// How long a quick command waits for the one before it.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -43,7 +46,8 @@ async fn outcome_of(member: &Arc<Member>, request: Request) -> Outcome {
     if request.wire != WIRE_VERSION {
         return refused(format!("this agent speaks wire version {WIRE_VERSION}, not {}", request.wire));
     }
-    if let Err(outcome) = store(member, &request.record).await {
+    let revokes = matches!(request.command, Command::Freeze | Command::Fence);
+    if let Err(outcome) = store_in_time(member, &request.record, revokes).await {
         return outcome;
     }
     let name = name(&request.command);
@@ -55,6 +59,26 @@ async fn outcome_of(member: &Arc<Member>, request: Request) -> Outcome {
         Command::Fence => fence::fence(member).await,
         command => in_turn(member, &request.record, command).await,
     }
+}
+
+/// Stores the record. When the volume hangs, a member that is to be cut off loses its mysqld all the same: what is
+/// not running acknowledges nothing, promise or no promise.
+async fn store_in_time(member: &Arc<Member>, record: &Record, revokes: bool) -> Result<(), Outcome> {
+    let mut storing = tokio::spawn({
+        let (member, record) = (Arc::clone(member), record.clone());
+        async move { store(&member, &record).await }
+    });
+    let defect = |why: tokio::task::JoinError| Err(failed(format!("the agent has a defect: {why}")));
+    if !revokes {
+        return storing.await.unwrap_or_else(defect);
+    }
+    if let Ok(stored) = tokio::time::timeout(STORE, &mut storing).await {
+        return stored.unwrap_or_else(defect);
+    }
+    if record.may_replace(member.state.get().record.as_ref()).is_ok() {
+        member.supervisor.signal(nix::sys::signal::Signal::SIGKILL).await;
+    }
+    Err(failed("the volume does not take the record; mysqld was killed, and nothing was promised"))
 }
 
 /// Stores the record and tells everybody who waits under another claim.

@@ -111,7 +111,7 @@ impl Promotion<'_> {
         }
         let _gate = self.member.gate.lock().await;
         if facts.replication.is_some() {
-            replication::stop_receiver(session, PROMPT).await?;
+            replication::stop_receiver(session).await?;
         }
         Ok(None)
     }

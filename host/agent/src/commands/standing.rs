@@ -61,7 +61,7 @@ async fn try_settle_acks(member: &Member) -> Result<(), SqlError> {
     semi_sync::set_replica_side(&mut session, wanted).await?;
     let facts = member.facts(&mut session, running).await?;
     if facts.replication.is_some_and(|channel| channel.receiver != ThreadState::Off) {
-        replication::stop_receiver(&mut session, PROMPT).await?;
+        replication::stop_receiver(&mut session).await?;
         replication::start_receiver(&mut session).await?;
     }
     Ok(())
