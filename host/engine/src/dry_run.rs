@@ -67,8 +67,8 @@ pub fn built_in_questions() -> Vec<(&'static str, Question)> {
         })),
         ("seven members, all healthy", case(7, &gone)),
         ("seven members, a bare majority", case(7, &|members| {
-            for at in 0..3 {
-                refuse(&mut members[at], "unreachable", "its agent does not answer");
+            for member in &mut members[..3] {
+                refuse(member, "unreachable", "its agent does not answer");
             }
         })),
         ("switchover among three", switchover(case(3, &leads))),

@@ -1,5 +1,7 @@
 //! What the engine does with modules, good and bad, compiled by a child process as in production.
 
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
+
 #[path = "policies/common.rs"]
 mod common;
 #[path = "policies/embedded.rs"]
