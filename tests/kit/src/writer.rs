@@ -120,7 +120,7 @@ impl Writer {
 }
 
 async fn make_table(login: &Login, table: &str) -> Result<()> {
-    let statement = format!("CREATE TABLE {table} (k BIGINT UNSIGNED PRIMARY KEY, v CHAR(32) NOT NULL)");
+    let statement = format!("CREATE TABLE {table} (k BIGINT UNSIGNED PRIMARY KEY, v CHAR(64) NOT NULL)");
     crate::eventually("the application to make a table", Duration::from_secs(20), || async {
         let mut conn = login.connect().await?;
         match conn.query_drop(&statement).await {
@@ -186,7 +186,7 @@ impl One {
 
     /// Sends one row. After anything but an OK the connection is not used again: it may lead to a former primary.
     async fn row(&self, mut conn: Conn, key: u64) -> (Outcome, Option<Conn>) {
-        let statement = format!("INSERT INTO {} VALUES ({key}, MD5({key}))", self.table);
+        let statement = format!("INSERT INTO {} VALUES ({key}, SHA2({key}, 256))", self.table);
         match timeout(ROW, conn.query_drop(statement)).await {
             Ok(Ok(())) => (Outcome::Acknowledged, Some(conn)),
             Ok(Err(Error::Server(error))) if CERTAINLY_NOT.contains(&error.code) => (Outcome::Failed, None),

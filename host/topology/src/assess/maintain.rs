@@ -102,7 +102,11 @@ impl Care<'_> {
             let error = facts.replication.as_ref().map(|channel| channel.receiver_error.as_str()).unwrap_or_default();
             let why = if error.is_empty() { "beginning to follow".to_owned() } else { format!("not receiving: {error}") };
             self.wait(assessment, why);
-            command(assessment, self.member, Order::Follow { source: self.primary.name.clone() });
+            // A receiver that is trying goes on by itself. Stopping it to say so again waits for its attempt to
+            // end, and a freeze would wait behind that.
+            if !self.is_connecting(facts) {
+                command(assessment, self.member, Order::Follow { source: self.primary.name.clone() });
+            }
             return;
         }
         let Some(channel) = &facts.replication else { return };
@@ -123,6 +127,14 @@ impl Care<'_> {
         if !channel.acknowledges || !self.member.has_stored(self.record.claim()) {
             command(assessment, self.member, Order::Follow { source: self.primary.name.clone() });
         }
+    }
+
+    /// Whether its receiver is trying to reach the primary.
+    fn is_connecting(&self, facts: &ServerFacts) -> bool {
+        let address = self.primary.pod.as_ref().map(|pod| pod.ip.as_str());
+        facts.replication.as_ref().is_some_and(|channel| {
+            Some(channel.source_host.as_str()) == address && channel.receiver == ThreadState::Connecting
+        })
     }
 
     /// A member with transactions that the primary's history does not hold. A former primary's tail was never
