@@ -95,7 +95,7 @@ async fn clone_second(cluster: &mut Cluster, record: &Record) -> Result<Record> 
     let mut record = record;
     record.generation = 2;
     record.members = cluster.record(1, Phase::Serving, 0, 0).members;
-    let report = cluster.member(1).done(&record, Command::Follow { source: donor }).await?;
+    let report = cluster.member(1).follow(&record, cluster.member(0)).await?;
     assert!(!acknowledges(&report), "without standing it must not acknowledge");
     cluster.follow_in_good_standing(1, 0, &record).await?;
     record.generation = 3;

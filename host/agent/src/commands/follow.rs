@@ -130,8 +130,13 @@ pub(super) fn wants_acks(member: &Member) -> bool {
 async fn connected(member: &Arc<Member>, source: &Endpoint) -> Outcome {
     member.observe().await;
     let settled = |report: &MemberReport| match channel(report) {
-        Some(channel) => channel.receiver != ThreadState::Connecting || !channel.receiver_error.is_empty(),
         None => true,
+        Some(channel) => match channel.receiver {
+            ThreadState::Off => true,
+            ThreadState::Connecting => !channel.receiver_error.is_empty(),
+            // It is On a moment before it has asked the source who it is.
+            ThreadState::On => channel.source_uuid.is_some(),
+        },
     };
     let mut latest = member.latest.subscribe();
     let report = match tokio::time::timeout(CONNECT, latest.wait_for(settled)).await {
