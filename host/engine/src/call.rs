@@ -4,10 +4,11 @@
 //! its fuel and its log lines.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use wasmtime::{ResourceLimiter, Store, Trap};
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
 use crate::decision::{Failure, FailureKind};
 use crate::limits::Limits;
@@ -44,6 +45,8 @@ pub struct Context {
     text_bytes: usize,
     memory_bytes: usize,
     memory_refused: bool,
+    /// Processor time of this thread when the clock first asked whether the call takes too long.
+    first_asked: Option<Duration>,
     /// The last error a module logged: a panic's own words, which the trap does not carry.
     last_error: Option<String>,
 }
@@ -57,6 +60,7 @@ impl Context {
             text_bytes: limits.text_bytes,
             memory_bytes: limits.memory_bytes,
             memory_refused: false,
+            first_asked: None,
             last_error: None,
         }
     }
@@ -72,6 +76,16 @@ impl Context {
         } else {
             self.dropped_lines += 1;
         }
+    }
+
+    /// Decides whether a call that has been running for some ticks may go on: as long as it has not had its share
+    /// of the processor. The reading is only taken here, because it costs a system call.
+    fn tick(&mut self, ticks: u64, most: Duration) -> UpdateDeadline {
+        let Ok(now) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from) else {
+            return UpdateDeadline::Interrupt;
+        };
+        let since = *self.first_asked.get_or_insert(now);
+        if now.saturating_sub(since) >= most { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(ticks) }
     }
 
     fn into_logs(mut self) -> Vec<LogLine> {
@@ -121,7 +135,10 @@ pub fn call<T>(
     let mut store = Store::new(engine, Context::new(limits));
     store.limiter(|context| context);
     store.set_hostcall_fuel(limits.transfer_bytes);
-    store.set_epoch_deadline(limits.call_time_ms.div_ceil(TICK_MS) + 1);
+    let ticks = limits.call_cpu_ms.div_ceil(TICK_MS) + 1;
+    let most = Duration::from_millis(limits.call_cpu_ms);
+    store.set_epoch_deadline(ticks);
+    store.epoch_deadline_callback(move |mut store| Ok(store.data_mut().tick(ticks, most)));
     let fuelled = store.set_fuel(limits.fuel);
     let result = match fuelled {
         // A panic of the runtime itself must cost one answer, never the failover that waits for it.
@@ -151,7 +168,7 @@ fn failure(error: &wasmtime::Error, context: &Context, limits: &Limits) -> Failu
             because(FailureKind::OutOfFuel, message)
         }
         Some(Trap::Interrupt) => {
-            because(FailureKind::Timeout, format!("it had no answer after {} ms", limits.call_time_ms))
+            because(FailureKind::Timeout, format!("it had no answer after {} ms of processor time", limits.call_cpu_ms))
         }
         Some(Trap::UnreachableCodeReached) => {
             let words = context.last_error.as_deref().unwrap_or("it reached code that must not be reached");

@@ -109,7 +109,7 @@ impl Binding {
 
     /// Asks this binding alone, without anything to fall back to: for shadows, replays and benchmarks.
     ///
-    /// Runs on the caller's thread for at most [`Limits::call_time_ms`], and needs microseconds as a rule.
+    /// Runs on the caller's thread for microseconds as a rule; [`Limits`] say what is the most.
     pub fn decide(&self, question: &Question) -> Evaluation {
         let module = &self.module;
         let called = module.sandbox.call(|store| module.ready.decide(store, question, &self.settings));

@@ -111,7 +111,7 @@ impl PrimarySelection {
     /// Decides, whatever happens: configured → last known good → embedded default → native.
     ///
     /// Runs on the caller's thread, in microseconds as a rule and at worst for three times
-    /// [`crate::Limits::call_time_ms`]: an async caller must use a thread for blocking work. A hold is an answer
+    /// what [`crate::Limits::call_cpu_ms`] allows: an async caller must use a thread for blocking work. A hold is an answer
     /// like any other; whoever has no more patience asks [`PrimarySelection::decide_default`].
     pub fn decide(&self, question: &Question) -> Decision {
         let slots = self.slots.load_full();

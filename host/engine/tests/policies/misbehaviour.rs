@@ -1,11 +1,11 @@
 //! Modules that go wrong while they run: in a rehearsal they are refused, for real they cost one fallback.
 
-use engine::{FailureKind, LoadError, PrimarySelection, Source, built_in_questions};
+use engine::{Engine, FailureKind, LoadError, Options, PrimarySelection, Source, built_in_questions};
 use proptest::prelude::*;
 use serde_json::json;
 use topology::decision::Answer;
 
-use crate::common::{bind, chosen, engine, hostile_after_rehearsal, three};
+use crate::common::{bind, built, chosen, engine, hostile_after_rehearsal, three};
 
 /// What each mischief is told as, and a part of its message.
 const MISCHIEF: [(&str, FailureKind, &str); 8] = [
@@ -61,6 +61,18 @@ fn fuel_of_a_failure_is_the_same_on_every_run() {
     let binding = hostile_after_rehearsal("trap");
     let fuel = binding.decide(&three()).fuel;
     assert!((0..10).all(|_| binding.decide(&three()).fuel == fuel));
+}
+
+#[test]
+fn should_fuel_not_stop_a_loop_the_clock_does() {
+    let mut options = Options::compiling_in_process();
+    options.limits.fuel = u64::MAX / 2;
+    options.limits.call_cpu_ms = 50;
+    let engine = Engine::new(options).unwrap();
+    let module = engine.load(built("hostile")).unwrap();
+    let binding = engine.bind(module, &json!({"do": "loop", "afterRehearsal": true})).unwrap();
+    let failure = binding.decide(&three()).result.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Timeout, "{failure}");
 }
 
 #[test]

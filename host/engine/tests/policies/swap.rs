@@ -1,7 +1,7 @@
 //! Swapping while decisions run, and what takes over when the module in force fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::{Binding, PrimarySelection, Source};
 use serde_json::json;
@@ -62,30 +62,26 @@ fn no_decision_fails_while_modules_are_swapped() {
     let slot = PrimarySelection::new(engine());
     let pairs = [zone("b"), zone("c"), bind(json!({"do": "nothing"})).unwrap()];
     slot.swap(pairs[0].clone());
-    let over = AtomicBool::new(false);
-    let decided: usize = std::thread::scope(|scope| {
+    // However slow the machine, swaps go on until this many decisions ran beside them.
+    const DECISIONS: usize = 2_000;
+    let decided = AtomicUsize::new(0);
+    let mut swaps = 0;
+    std::thread::scope(|scope| {
         let deciders: Vec<_> = (0..24)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut decided = 0;
-                    while !over.load(Ordering::Relaxed) {
+                    while decided.fetch_add(1, Ordering::Relaxed) < DECISIONS {
                         let decision = slot.decide(&three());
                         assert_eq!(decision.by.source, Source::Configured, "{:?}", decision.failures);
                         assert!(matches!(chosen(&decision.answer), Some("shop-1" | "shop-2")));
-                        decided += 1;
                     }
-                    decided
                 })
             })
             .collect();
-        for round in 0..2_000 {
-            slot.swap(pairs[round % pairs.len()].clone());
-            if round % 50 == 0 {
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
+        while deciders.iter().any(|decider| !decider.is_finished()) {
+            slot.swap(pairs[swaps % pairs.len()].clone());
+            swaps += 1;
         }
-        over.store(true, Ordering::Relaxed);
-        deciders.into_iter().map(|decider| decider.join().unwrap()).sum()
     });
-    assert!(decided > 1_000, "only {decided} decisions ran beside the swaps");
+    assert!(swaps > 0);
 }
