@@ -31,8 +31,6 @@ suite 'pure and engine' cargo test --workspace --no-fail-fast "${pure[@]}"
 suite 'documentation' cargo test --workspace --doc
 suite 'real mysqld' cargo test --workspace --test agent
 suite 'lab' cargo test --workspace --test lab
-# One at a time: the tests share one cluster, and their order is that of their names.
-suite 'end to end' cargo test --workspace --test e2e -- --test-threads=1 --nocapture
 
 failed=0
 printf '\n%-18s %8s  %s\n' suite time result

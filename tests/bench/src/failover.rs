@@ -40,7 +40,8 @@ pub async fn kills(steps: &Steps, cluster: &Cluster, times: usize, report: &mut 
         let ledger = writer.stop().await?;
         let outage = ledger.longest_outage(killed).context("nothing was written after the kill")?;
         gaps.push(outage.lasted());
-        firsts.push(outage.to.saturating_sub(killed));
+        let first = ledger.first_after(killed).context("nothing was written after the kill")?;
+        firsts.push(first.saturating_sub(killed));
         ledger.check(cluster).await?.hold()?;
         let lines = Operator::of(cluster.env()).log_since(clock).await?;
         for (part, took) in taken(&lines, clock, &cluster.name) {

@@ -62,7 +62,7 @@ async fn coming_up(stage: &Stage, cluster: &Cluster) -> Result<()> {
         }
     }
     step.done();
-    show_members(stage, cluster).await?;
+    show_members(cluster).await?;
     stage.command("kubectl get myc");
     stage.quote(&cluster.env().kubectl(&["-n", NAMESPACE, "get", "myc"])?);
     Ok(())
@@ -108,7 +108,7 @@ async fn killing(stage: &Stage, cluster: &Cluster) -> Result<Before> {
     check(stage, cluster, &ledger).await?;
     let now = cluster.fingerprints().await?;
     fit::only_one_mysqld_is_new(&members, &now, &primary)?;
-    show_members(stage, cluster).await?;
+    show_members(cluster).await?;
     Ok(Before { operators, members })
 }
 
@@ -209,7 +209,7 @@ async fn check(stage: &Stage, cluster: &Cluster, ledger: &Ledger) -> Result<Verd
     Ok(verdict)
 }
 
-async fn show_members(stage: &Stage, cluster: &Cluster) -> Result<()> {
+async fn show_members(cluster: &Cluster) -> Result<()> {
     let status = eventually("the status to name every role", SWAP, || async {
         let status = cluster.status().await?;
         Ok((status.ready_members == Some(3)).then_some(status))

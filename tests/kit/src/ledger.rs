@@ -88,6 +88,12 @@ impl Ledger {
         self.entries.iter().filter(|entry| entry.outcome == Outcome::Unknown).count()
     }
 
+    /// The first acknowledgement of a row that was sent after `moment`.
+    pub fn first_after(&self, moment: Duration) -> Option<Duration> {
+        let acknowledged = self.entries.iter().filter(|entry| entry.outcome == Outcome::Acknowledged);
+        acknowledged.filter(|entry| entry.sent >= moment).map(|entry| entry.answered).min()
+    }
+
     /// The longest time between two acknowledgements that ended after `moment`. The silence after the last one
     /// does not count: `stop` waits for nobody.
     pub fn longest_outage(&self, moment: Duration) -> Option<Outage> {
@@ -234,6 +240,8 @@ mod tests {
         assert_eq!(outage.lasted(), Duration::from_millis(800));
         assert_eq!(ledger.longest_outage(Duration::from_millis(1_105)).unwrap().lasted(), Duration::from_millis(10));
         assert_eq!((ledger.acknowledged(), ledger.unknown()), (4, 1));
+        assert_eq!(ledger.first_after(Duration::from_millis(299)), Some(Duration::from_millis(300)));
+        assert_eq!(ledger.first_after(Duration::from_millis(300)), Some(Duration::from_millis(1_100)));
     }
 
     #[test]

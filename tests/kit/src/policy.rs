@@ -9,9 +9,6 @@ use objects::api::labels;
 
 use crate::Cluster;
 
-/// The key under which a packed module is kept.
-pub const KEY: &str = "policy.wasm.zst";
-
 /// A module that was built.
 #[derive(Debug, Clone)]
 pub struct PolicyModule {
