@@ -22,6 +22,10 @@ const TAKEOVER_MS: u64 = 1_000;
 /// nothing but time.
 const CHOSEN_UNREACHABLE_MS: u64 = 1_000;
 
+/// How long a complete freeze waits for members that answer and are not frozen yet, in milliseconds: freezing takes
+/// some tens, and a slow member must not hold up the others.
+const FREEZE_PATIENCE_MS: u64 = 300;
+
 /// How old the primary's last word may be, in milliseconds, before a replica's lost connection makes the
 /// operator ask it again.
 const FRESH_MS: u64 = 300;
@@ -164,18 +168,28 @@ pub(super) fn freezing(snapshot: &Snapshot, record: &Record) -> Assessment {
     for member in voters(snapshot, record).filter(|member| member.available) {
         freeze(record, member, &mut assessment);
     }
+    // A quorum may stand before everybody who answers is frozen, and a policy should have them all to choose from.
+    let answering = voters(snapshot, record).filter(|member| member.report().is_some());
+    let late = answering.filter(|member| !member.has_stored(record.claim()) || receives(member));
+    let patient = snapshot.record_unchanged_ms < FREEZE_PATIENCE_MS && late.count() > 0;
     match quorum(snapshot, record) {
+        Ok(_) if patient => {}
         Ok(quorum) => assessment.question = Some(asked(snapshot, record, &quorum)),
         Err(few) => assessment.waiting.push(Waiting::Quorum(few)),
     }
     assessment
 }
 
+/// Whether a member takes writes, from applications or from a source.
+fn receives(member: &MemberView) -> bool {
+    member.server().is_some_and(|facts| {
+        facts.open || facts.replication.as_ref().is_some_and(|channel| channel.receiver != ThreadState::Off)
+    })
+}
+
 fn freeze(record: &Record, member: &MemberView, assessment: &mut Assessment) {
     let Some(report) = member.report() else { return };
-    let receiving = member.server().is_some_and(|facts| {
-        facts.open || facts.replication.as_ref().is_some_and(|channel| channel.receiver != ThreadState::Off)
-    });
+    let receiving = receives(member);
     let unread = matches!(&report.server, ServerState::Stopped { gtids: None, .. });
     let former = member.opened_as_primary_of(record);
     if !member.has_stored(record.claim()) || receiving || (former && unread) {
