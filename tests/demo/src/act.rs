@@ -92,7 +92,7 @@ async fn killing(stage: &Stage, cluster: &Cluster) -> Result<Before> {
     writer.wait_rows(300, FAILOVER).await?;
     let chosen = cluster.primary().await?;
     step.done_with(&format!("{chosen} leads"));
-    let step = stage.steps.begin(&format!("{primary} trims what nobody acknowledged and comes back as a replica"));
+    let step = stage.steps.begin(&format!("{primary} comes back as a replica"));
     cluster.wait_serving(3, REJOIN).await?;
     step.done();
     let ledger = writer.stop().await?;
