@@ -27,7 +27,7 @@ async fn is_refused(spec: Value, field: &str) -> Result<()> {
 }
 
 #[test]
-fn f1_the_api_server_refuses_what_cannot_be() {
+fn the_api_server_refuses_what_cannot_be() {
     world().run(async |_| {
         is_refused(json!({ "replicas": 4, "storage": { "size": "1Gi" } }), "spec.replicas").await?;
         is_refused(json!({ "storage": { "size": "ten" } }), "spec.storage.size").await?;
@@ -37,7 +37,7 @@ fn f1_the_api_server_refuses_what_cannot_be() {
 }
 
 #[test]
-fn f2_an_option_that_breaks_durability_is_told_and_not_used() {
+fn an_option_that_breaks_durability_is_told_and_not_used() {
     world().run(async |cluster| {
         let (before, primary) = (cluster.fingerprints().await?, cluster.primary().await?);
         cluster.patch_spec(json!({ "config": { "sync_binlog": 0 } })).await?;
@@ -54,7 +54,7 @@ fn f2_an_option_that_breaks_durability_is_told_and_not_used() {
 }
 
 #[test]
-fn f3_a_service_of_somebody_else_is_left_alone() {
+fn a_service_of_somebody_else_is_left_alone() {
     world().run(async |_| {
         let cluster = world().cluster("taken");
         let services: Api<Service> = cluster.api();
@@ -77,7 +77,7 @@ fn f3_a_service_of_somebody_else_is_left_alone() {
 }
 
 #[test]
-fn f4_a_secret_without_the_key_is_told() {
+fn a_secret_without_the_key_is_told() {
     world().run(async |_| {
         let cluster = world().cluster("keyless");
         let secrets: Api<Secret> = cluster.api();

@@ -25,7 +25,7 @@ const PASSWORD: &str = "control";
 const CUT: Duration = Duration::from_millis(300);
 
 #[test]
-fn z1_without_semi_sync_the_check_sees_losses_in_five_of_five_kills() {
+fn without_semi_sync_the_check_sees_losses_in_five_of_five_kills() {
     world().run(async |_| {
         let cluster = world().cluster("control");
         let result = losses(&cluster).await;

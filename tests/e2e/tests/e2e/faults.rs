@@ -18,7 +18,7 @@ async fn another_leads(cluster: &Cluster, former: &str, epoch: u64) -> Result<St
 }
 
 #[test]
-fn b1_a_killed_mysqld_costs_no_acknowledged_row() {
+fn a_killed_mysqld_costs_no_acknowledged_row() {
     world().run(async |cluster| {
         let (primary, epoch) = (cluster.primary().await?, cluster.record().await?.epoch);
         let before = cluster.fingerprint(&primary).await?;
@@ -34,7 +34,7 @@ fn b1_a_killed_mysqld_costs_no_acknowledged_row() {
 }
 
 #[test]
-fn b2_a_killed_container_costs_no_acknowledged_row() {
+fn a_killed_container_costs_no_acknowledged_row() {
     world().run(async |cluster| {
         let (primary, epoch) = (cluster.primary().await?, cluster.record().await?.epoch);
         let writer = under_load(&cluster).await?;
@@ -45,7 +45,7 @@ fn b2_a_killed_container_costs_no_acknowledged_row() {
 }
 
 #[test]
-fn b3_a_deleted_pod_costs_no_acknowledged_row() {
+fn a_deleted_pod_costs_no_acknowledged_row() {
     world().run(async |cluster| {
         let (primary, epoch) = (cluster.primary().await?, cluster.record().await?.epoch);
         let writer = under_load(&cluster).await?;
@@ -56,7 +56,7 @@ fn b3_a_deleted_pod_costs_no_acknowledged_row() {
 }
 
 #[test]
-fn b4_writes_never_stop_for_a_killed_replica() {
+fn writes_never_stop_for_a_killed_replica() {
     world().run(async |cluster| {
         let record = cluster.record().await?;
         let replica = record.members.iter().map(|member| &member.name).find(|name| **name != record.primary);
@@ -78,7 +78,7 @@ fn b4_writes_never_stop_for_a_killed_replica() {
 }
 
 #[test]
-fn y1_a_node_without_power_costs_no_acknowledged_row_and_comes_back() {
+fn a_node_without_power_costs_no_acknowledged_row_and_comes_back() {
     world().run(async |cluster| {
         let (primary, epoch) = (cluster.primary().await?, cluster.record().await?.epoch);
         let writer = under_load(&cluster).await?;

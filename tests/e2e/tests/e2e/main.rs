@@ -1,7 +1,4 @@
 //! Everything `make demo` shows, and the other ways in which a cluster is hurt or misused, on a real Kubernetes.
-//!
-//! The names begin with a letter and a number because tests run in the order of their names: those that leave
-//! most to repair come last.
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
 

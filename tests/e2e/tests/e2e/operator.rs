@@ -13,7 +13,7 @@ use topology::record::Phase;
 use crate::{nothing_is_lost, under_load};
 
 #[test]
-fn d1_a_failover_outlives_the_operator_that_began_it() {
+fn a_failover_outlives_the_operator_that_began_it() {
     world().run(async |cluster| {
         let operator = Operator::of(cluster.env());
         let (primary, epoch) = (cluster.primary().await?, cluster.record().await?.epoch);
@@ -34,7 +34,7 @@ fn d1_a_failover_outlives_the_operator_that_began_it() {
 }
 
 #[test]
-fn d2_a_cluster_serves_without_an_operator() {
+fn a_cluster_serves_without_an_operator() {
     world().run(async |cluster| {
         let operator = Operator::of(cluster.env());
         let (record, before) = (cluster.record().await?, cluster.fingerprints().await?);
@@ -57,7 +57,7 @@ fn d2_a_cluster_serves_without_an_operator() {
 }
 
 #[test]
-fn d3_a_stateful_set_scaled_by_hand_is_put_back() {
+fn a_stateful_set_scaled_by_hand_is_put_back() {
     world().run(async |cluster| {
         let sets: Api<StatefulSet> = cluster.api();
         let writer = under_load(&cluster).await?;

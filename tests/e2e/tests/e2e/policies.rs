@@ -55,7 +55,7 @@ async fn is_refused(cluster: &Cluster, spec: Value, why: &str) -> Result<()> {
 }
 
 #[test]
-fn e1_a_swapped_policy_decides_and_nothing_restarts() {
+fn a_swapped_policy_decides_and_nothing_restarts() {
     world().run(async |cluster| {
         let before = cluster.fingerprints().await?;
         let primary = cluster.primary().await?;
@@ -74,9 +74,8 @@ fn e1_a_swapped_policy_decides_and_nothing_restarts() {
     });
 }
 
-/// Goes on where the test before left off, or does its part first.
 #[test]
-fn e2_a_config_map_deleted_while_in_use_takes_nothing_away() {
+fn a_config_map_deleted_while_in_use_takes_nothing_away() {
     world().run(async |cluster| {
         cluster.apply_policy("prefer-zone", "policy.wasm.zst", &world().prefer_zone.packed, Packed::Labelled).await?;
         cluster.patch_spec(names("prefer-zone", "policy.wasm.zst", json!({ "zones": ["a", "b", "c"] }))).await?;
@@ -97,7 +96,7 @@ fn e2_a_config_map_deleted_while_in_use_takes_nothing_away() {
 }
 
 #[test]
-fn e3_a_module_that_cannot_be_used_is_told_and_the_one_before_decides() {
+fn a_module_that_cannot_be_used_is_told_and_the_one_before_decides() {
     world().run(async |cluster| {
         let good = &world().prefer_zone;
         back_to_default(&cluster).await?;

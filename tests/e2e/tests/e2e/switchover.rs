@@ -7,7 +7,7 @@ use kit::Cluster;
 use crate::{nothing_is_lost, under_load};
 
 #[test]
-fn c1_a_switchover_asks_the_policy_and_restarts_nothing() {
+fn a_switchover_asks_the_policy_and_restarts_nothing() {
     world().run(async |cluster| {
         let (primary, before) = (cluster.primary().await?, cluster.fingerprints().await?);
         let writer = under_load(&cluster).await?;
@@ -24,7 +24,7 @@ fn c1_a_switchover_asks_the_policy_and_restarts_nothing() {
 }
 
 #[test]
-fn c2_a_switchover_to_a_named_member_goes_there() {
+fn a_switchover_to_a_named_member_goes_there() {
     world().run(async |cluster| {
         let target = some_replica(&cluster).await?;
         let before = cluster.fingerprints().await?;
@@ -39,7 +39,7 @@ fn c2_a_switchover_to_a_named_member_goes_there() {
 }
 
 #[test]
-fn c3_a_switchover_to_a_stranger_changes_nothing() {
+fn a_switchover_to_a_stranger_changes_nothing() {
     world().run(async |cluster| {
         let primary = cluster.primary().await?;
         let operated = cluster.switchover(Some("pool-9")).await?;

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use e2e::{NAMESPACE, world};
 
 #[test]
-fn a1_kubectl_shows_the_cluster_and_who_leads() {
+fn kubectl_shows_the_cluster_and_who_leads() {
     world().run(async |cluster| {
         let line = cluster.env().kubectl(&["-n", NAMESPACE, "get", "myc", "pool", "--no-headers"])?;
         let columns: Vec<&str> = line.split_whitespace().collect();
