@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use mysql_async::binlog::{BinlogVersion, EventType};
 use mysql_async::binlog::events::{Event, FormatDescriptionEvent, GtidEvent, PreviousGtidsEvent};
+use mysql_async::binlog::{BinlogVersion, EventType};
 use topology::gtid::GtidSet;
 use uuid::Uuid;
 
@@ -38,9 +38,10 @@ fn newest(datadir: &Path, base: &str) -> io::Result<Option<PathBuf>> {
     let mut files: Vec<(u64, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(datadir)? {
         let path = entry?.path();
-        let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| {
-            name.strip_prefix(base)?.strip_prefix('.')?.parse().ok()
-        });
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.strip_prefix(base)?.strip_prefix('.')?.parse().ok());
         files.extend(number.map(|number| (number, path)));
     }
     files.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
@@ -102,7 +103,10 @@ impl Walk {
         }
         file.read_exact(&mut magic)?;
         if magic != MAGIC {
-            let why = format!("{} is not a plain binary log: encrypted logs cannot be read while mysqld is stopped", path.display());
+            let why = format!(
+                "{} is not a plain binary log: encrypted logs cannot be read while mysqld is stopped",
+                path.display()
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
@@ -157,7 +161,9 @@ impl Walk {
 
     fn begin(&mut self, event: &GtidEvent, size: u64) -> io::Result<Option<Item>> {
         if event.tx_length() == UNKNOWN_LENGTH {
-            return Err(io::Error::other("a transaction without a length: it was written by a server older than 8.0.2"));
+            return Err(io::Error::other(
+                "a transaction without a length: it was written by a server older than 8.0.2",
+            ));
         }
         let tag = event.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
         let gtid = format!("{}{tag}:{}", Uuid::from_bytes(event.sid()), event.gno());

@@ -17,7 +17,7 @@ use wire::Endpoint;
 
 use crate::config::Config;
 use crate::member::Member;
-use crate::sql::{self, Sql, accounts, quote};
+use crate::sql::{self, Sql, accounts, quote, replication};
 use crate::supervise::{Running, Supervisor};
 use crate::{data, durable, initialize, my_cnf};
 
@@ -48,13 +48,24 @@ pub async fn clone(member: Arc<Member>, donor: Endpoint) -> anyhow::Result<()> {
     copied?;
     put_in_place(&member).await?;
     stage(&member, "starting mysqld");
-    if let Err(why) = member.ensure_started().await {
+    let started = match member.ensure_started().await {
+        Ok(_) => forget_channel(&member).await,
+        Err(why) => Err(why),
+    };
+    if let Err(why) = started {
         member.kill().await;
         data::swap_back(&member.config).context("the old data could not be put back")?;
         member.forget_logs();
         return Err(why.context("mysqld does not start on the copy; the old data was put back"));
     }
     Ok(())
+}
+
+/// What a donor knows of its own channel is copied and its relay logs are not: mysqld refuses any new source then,
+/// with error 1872.
+async fn forget_channel(member: &Member) -> anyhow::Result<()> {
+    let (mut session, _) = member.session().await?;
+    replication::forget(&mut session).await.context("the donor's channel could not be removed from the copy")
 }
 
 fn stage(member: &Member, stage: impl Into<String>) {
@@ -97,7 +108,8 @@ async fn check_donor(config: &Config, donor: &Endpoint) -> anyhow::Result<()> {
     };
     let asked = tokio::time::timeout(ASK_DONOR, ask).await;
     let uuid = asked.map_err(|_| anyhow::anyhow!("no answer within {} s", ASK_DONOR.as_secs()));
-    let uuid = uuid.and_then(|uuid| Ok(uuid?)).with_context(|| format!("the donor {} cannot be asked", donor.member))?;
+    let uuid =
+        uuid.and_then(|uuid| Ok(uuid?)).with_context(|| format!("the donor {} cannot be asked", donor.member))?;
     let uuid = uuid.and_then(|uuid| Uuid::try_parse(&uuid).ok());
     if uuid != Some(donor.server_uuid) {
         bail!("{} answers as server {uuid:?}, expected {} of {}", donor.host, donor.server_uuid, donor.member);

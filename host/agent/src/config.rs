@@ -141,7 +141,9 @@ pub const ADMIN_ACCOUNT: &str = "grampus";
 
 fn ordinal(pod: &str) -> anyhow::Result<u32> {
     let digits = pod.rsplit_once('-').map(|(_, digits)| digits).unwrap_or_default();
-    digits.parse().map_err(|_| anyhow::anyhow!("`{pod}` is no pod of a StatefulSet: expected NAME-ORDINAL, e.g. shop-0"))
+    digits
+        .parse()
+        .map_err(|_| anyhow::anyhow!("`{pod}` is no pod of a StatefulSet: expected NAME-ORDINAL, e.g. shop-0"))
 }
 
 #[cfg(test)]

@@ -220,7 +220,10 @@ impl Member {
     pub async fn ensure_started(&self) -> anyhow::Result<Running> {
         let _one_at_a_time = self.starting.lock().await;
         if self.data().incarnation().is_none() {
-            bail!("there is no complete data directory: expected {} to be initialized or cloned", self.config.datadir().display());
+            bail!(
+                "there is no complete data directory: expected {} to be initialized or cloned",
+                self.config.datadir().display()
+            );
         }
         if self.ending.is_cancelled() {
             bail!("the agent is ending");
@@ -244,14 +247,18 @@ impl Member {
     async fn start_with(&self, rendered: &my_cnf::Rendered) -> anyhow::Result<Running> {
         my_cnf::remove_stale_socket(&self.config.socket());
         let defaults = format!("--defaults-file={}", rendered.path.display());
-        self.supervisor.start(&[defaults]).await.with_context(|| format!("cannot run {}", self.config.mysqld.display()))?;
+        self.supervisor
+            .start(&[defaults])
+            .await
+            .with_context(|| format!("cannot run {}", self.config.mysqld.display()))?;
         self.answering().await
     }
 
     /// Waits until the mysqld that runs answers.
     async fn answering(&self) -> anyhow::Result<Running> {
         let Some(running) = self.supervisor.now().running() else { bail!("mysqld ended at once") };
-        let answers = |report: &MemberReport| matches!(&report.server, ServerState::Running(facts) if facts.pid == running.pid);
+        let answers =
+            |report: &MemberReport| matches!(&report.server, ServerState::Running(facts) if facts.pid == running.pid);
         let mut latest = self.latest.subscribe();
         let mut process = self.supervisor.watch();
         let waited = tokio::select! {
@@ -300,7 +307,8 @@ impl Member {
             let logged = binlog::known_transactions(&datadir, my_cnf::BINLOG, my_cnf::RELAY_LOG)?;
             Ok::<_, std::io::Error>(Some(unlogged.union(&logged)))
         };
-        let known = tokio::task::spawn_blocking(read).await?.context("the logs of the stopped mysqld cannot be read")?;
+        let known =
+            tokio::task::spawn_blocking(read).await?.context("the logs of the stopped mysqld cannot be read")?;
         // Half an answer would be taken for the whole: without it the report says that nobody has read them.
         let Some(known) = known else { return Ok(()) };
         if self.supervisor.starts() == starts {

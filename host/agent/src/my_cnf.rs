@@ -94,8 +94,12 @@ fn read_user_part(config: &Config) -> anyhow::Result<Option<String>> {
 async fn validate(config: &Config, children: &Children, path: &Path) -> anyhow::Result<Option<String>> {
     let mut command = Command::new(&config.mysqld);
     command.arg(format!("--defaults-file={}", path.display())).arg("--validate-config");
-    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let output = children.output(&mut command).await.with_context(|| format!("cannot run {}", config.mysqld.display()))?;
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let output =
+        children.output(&mut command).await.with_context(|| format!("cannot run {}", config.mysqld.display()))?;
     if output.status.success() {
         return Ok(None);
     }
@@ -128,7 +132,11 @@ pub fn for_job(config: &Config, runtime: &Path, datadir: &Path, with_user_part: 
 fn text(config: &Config, user_part: Option<&str>) -> anyhow::Result<String> {
     let workers = format!("replica_parallel_workers = {APPLIER_WORKERS}\n");
     let user_part = user_part.unwrap_or_default();
-    Ok(format!("[mysqld]\n{workers}{user_part}\n\n[mysqld]\n{}{}", places(config, &config.datadir(), &config.socket()), fixed(config)?))
+    Ok(format!(
+        "[mysqld]\n{workers}{user_part}\n\n[mysqld]\n{}{}",
+        places(config, &config.datadir(), &config.socket()),
+        fixed(config)?
+    ))
 }
 
 /// Where a server keeps things. Also for servers that only live for one job.

@@ -92,7 +92,10 @@ impl State {
     pub fn load(path: PathBuf) -> anyhow::Result<Self> {
         let remembered = match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).with_context(|| {
-                format!("{} holds the agent's promises and cannot be understood; was it written by a newer version?", path.display())
+                format!(
+                    "{} holds the agent's promises and cannot be understood; was it written by a newer version?",
+                    path.display()
+                )
             })?,
             Err(why) if why.kind() == std::io::ErrorKind::NotFound => Remembered::default(),
             Err(why) => return Err(why).with_context(|| format!("cannot read {}", path.display())),
@@ -161,10 +164,7 @@ impl State {
         .await
     }
 
-    async fn change(
-        &self,
-        edit: impl FnOnce(&mut Remembered) -> Result<(), StaleRecord>,
-    ) -> Result<(), ChangeError> {
+    async fn change(&self, edit: impl FnOnce(&mut Remembered) -> Result<(), StaleRecord>) -> Result<(), ChangeError> {
         let _one_at_a_time = self.writing.lock().await;
         let before = self.get();
         let mut next = Remembered::clone(&before);
@@ -197,9 +197,7 @@ impl Remembered {
 
     /// Whether this data was proved complete under this boot of the machine.
     pub fn is_proved(&self, incarnation: Option<Uuid>, boot_id: &str) -> bool {
-        self.proved
-            .as_ref()
-            .is_some_and(|proved| Some(proved.incarnation) == incarnation && proved.boot_id == boot_id)
+        self.proved.as_ref().is_some_and(|proved| Some(proved.incarnation) == incarnation && proved.boot_id == boot_id)
     }
 
     /// The source that this data may go on following without being told again: the record is the one under

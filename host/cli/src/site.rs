@@ -83,7 +83,8 @@ impl Site {
         // Listing everywhere may be forbidden, and is only there to help.
         let everywhere = Api::<MysqlCluster>::all(self.client.clone()).list(&ListParams::default()).await;
         let elsewhere = everywhere.map(|list| list.items).unwrap_or_default();
-        let namesakes = elsewhere.iter().filter(|cluster| cluster.name_any() == name).filter_map(ResourceExt::namespace);
+        let namesakes =
+            elsewhere.iter().filter(|cluster| cluster.name_any() == name).filter_map(ResourceExt::namespace);
         Ok(absent(name, namespace, &here, &namesakes.collect::<Vec<_>>()))
     }
 }

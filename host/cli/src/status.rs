@@ -50,7 +50,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         return watch(&site, name, cluster).await;
     }
     let records: Api<MysqlTopology> = site.api();
-    let record = records.get_opt(name).await.map_err(|error| explained(error, "MysqlTopology", name, &site.namespace))?;
+    let record =
+        records.get_opt(name).await.map_err(|error| explained(error, "MysqlTopology", name, &site.namespace))?;
     show(&cluster, record.as_ref(), "")?;
     Ok(ExitCode::SUCCESS)
 }

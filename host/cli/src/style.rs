@@ -31,7 +31,11 @@ impl Style {
             Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
             None => table.set_content_arrangement(ContentArrangement::Disabled),
         };
-        if self.colour { table.enforce_styling() } else { table.force_no_tty() };
+        if self.colour {
+            table.enforce_styling()
+        } else {
+            table.force_no_tty()
+        };
         table
     }
 

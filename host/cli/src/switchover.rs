@@ -10,7 +10,10 @@ use futures::StreamExt as _;
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::watcher::watch_object;
 use kube::{Api, ResourceExt as _};
-use objects::api::{MysqlCluster, MysqlOperation, MysqlOperationSpec, MysqlOperationStatus, MysqlTopology, OperationType, Outcome, names};
+use objects::api::{
+    MysqlCluster, MysqlOperation, MysqlOperationSpec, MysqlOperationStatus, MysqlTopology, OperationType, Outcome,
+    names,
+};
 use tokio::time::{Instant, sleep_until};
 
 use crate::site::{Site, Target, explained};

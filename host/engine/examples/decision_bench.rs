@@ -25,7 +25,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         rows.push(json!({"question": name, "fuel": fuel, "native": native, "sandboxed": sandboxed}));
     }
     let module = json!({"name": module.description().name, "digest": module.digest(), "bytes": module.bytes()});
-    println!("{:#}", json!({"engine": Engine::version(), "module": module, "calls": calls, "unit": "ns", "rows": rows}));
+    println!(
+        "{:#}",
+        json!({"engine": Engine::version(), "module": module, "calls": calls, "unit": "ns", "rows": rows})
+    );
     Ok(())
 }
 

@@ -49,7 +49,8 @@ pub fn policy(package: &str) -> Result<Vec<u8>, BuildError> {
 /// It does not build, or is no policy.
 pub fn policy_in(workspace: &Path, package: &str) -> Result<Vec<u8>, BuildError> {
     let core = core_module(workspace, package)?;
-    let refused = |error: &dyn std::fmt::Display| BuildError::Encode { package: package.to_owned(), why: format!("{error:#}") };
+    let refused =
+        |error: &dyn std::fmt::Display| BuildError::Encode { package: package.to_owned(), why: format!("{error:#}") };
     wit_component::ComponentEncoder::default()
         .validate(true)
         .module(&core)
@@ -87,9 +88,9 @@ fn core_module(workspace: &Path, package: &str) -> Result<Vec<u8>, BuildError> {
 
 /// Panic messages carry paths of source files: without these, the bytes would depend on where the tree lies.
 fn flags(workspace: &Path) -> Vec<String> {
-    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"))
-    });
+    let cargo_home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
     let mut flags = vec![format!("--remap-path-prefix={}=/policy", workspace.display())];
     flags.extend(cargo_home.map(|home| format!("--remap-path-prefix={}=/cargo", home.display())));
     flags

@@ -153,9 +153,9 @@ fn judge(status: ExitStatus, complaint: &str, limits: &Limits) -> Result<(), Loa
 fn receive_object(written: Vec<u8>, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     let mut head = MAGIC.to_vec();
     head.extend_from_slice(&Sha256::digest(bytes));
-    let rest = written
-        .strip_prefix(head.as_slice())
-        .ok_or_else(|| broken("it wrote something else than this module's machine code. Is the program the right one?"))?;
+    let rest = written.strip_prefix(head.as_slice()).ok_or_else(|| {
+        broken("it wrote something else than this module's machine code. Is the program the right one?")
+    })?;
     match rest.split_at_checked(32) {
         Some((digest, object)) if Sha256::digest(object).as_slice() == digest => Ok(object.to_vec()),
         _ => Err(broken("what it wrote is incomplete")),
@@ -201,11 +201,7 @@ fn child() -> Result<(), Ended> {
     let object = engine.precompile_component(&bytes).map_err(|error| Ended::Rejected(format!("{error:#}")))?;
     let mut out = std::io::stdout().lock();
     let parts: [&[u8]; 4] = [MAGIC, &Sha256::digest(&bytes), &Sha256::digest(&object), &object];
-    parts
-        .into_iter()
-        .try_for_each(|part| out.write_all(part))
-        .and_then(|()| out.flush())
-        .map_err(failed("writing"))
+    parts.into_iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush()).map_err(failed("writing"))
 }
 
 /// Gives up what a compiler does not need.

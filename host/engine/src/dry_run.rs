@@ -37,46 +37,67 @@ pub fn built_in_questions() -> Vec<(&'static str, Question)> {
         ("one member, unreachable", case(1, &gone)),
         ("two members, one left", case(2, &gone)),
         ("three members, two equal", case(3, &gone)),
-        ("three members, none eligible", case(3, &|members| {
-            for member in members {
-                refuse(member, "not-frozen", "it has not stored this claim");
-            }
-        })),
+        (
+            "three members, none eligible",
+            case(3, &|members| {
+                for member in members {
+                    refuse(member, "not-frozen", "it has not stored this claim");
+                }
+            }),
+        ),
         ("three members, nothing known of any", case(3, &|members| members.iter_mut().for_each(unknown))),
-        ("three members, one far behind", case(3, &|members| {
-            gone(members);
-            members[1].missing_transactions = 4_000_000;
-            members[2].unapplied_transactions = 12;
-        })),
-        ("three members, counters at their end", case(3, &|members| {
-            gone(members);
-            members[1].missing_transactions = u64::MAX;
-            members[1].unapplied_transactions = u64::MAX;
-        })),
+        (
+            "three members, one far behind",
+            case(3, &|members| {
+                gone(members);
+                members[1].missing_transactions = 4_000_000;
+                members[2].unapplied_transactions = 12;
+            }),
+        ),
+        (
+            "three members, counters at their end",
+            case(3, &|members| {
+                gone(members);
+                members[1].missing_transactions = u64::MAX;
+                members[1].unapplied_transactions = u64::MAX;
+            }),
+        ),
         ("five members in three zones", case(5, &gone)),
-        ("five members, one errant, one leaving", case(5, &|members| {
-            gone(members);
-            refuse(&mut members[1], "errant", "it holds transactions that no primary committed: 1-7");
-            refuse(&mut members[4], "leaving", "it is being removed");
-        })),
-        ("five members, a zone cordoned and a node down", case(5, &|members| {
-            gone(members);
-            members[1].node_cordoned = true;
-            members[4].node_cordoned = true;
-            members[2].node_ready = false;
-        })),
+        (
+            "five members, one errant, one leaving",
+            case(5, &|members| {
+                gone(members);
+                refuse(&mut members[1], "errant", "it holds transactions that no primary committed: 1-7");
+                refuse(&mut members[4], "leaving", "it is being removed");
+            }),
+        ),
+        (
+            "five members, a zone cordoned and a node down",
+            case(5, &|members| {
+                gone(members);
+                members[1].node_cordoned = true;
+                members[4].node_cordoned = true;
+                members[2].node_ready = false;
+            }),
+        ),
         ("seven members, all healthy", case(7, &gone)),
-        ("seven members, a bare majority", case(7, &|members| {
-            for member in &mut members[..3] {
-                refuse(member, "unreachable", "its agent does not answer");
-            }
-        })),
+        (
+            "seven members, a bare majority",
+            case(7, &|members| {
+                for member in &mut members[..3] {
+                    refuse(member, "unreachable", "its agent does not answer");
+                }
+            }),
+        ),
         ("switchover among three", switchover(case(3, &leads))),
-        ("switchover, nobody to switch to", switchover(case(3, &|members| {
-            leads(members);
-            refuse(&mut members[1], "applier-broken", "its applier stopped: Error 1062");
-            refuse(&mut members[2], "unreachable", "its agent does not answer");
-        }))),
+        (
+            "switchover, nobody to switch to",
+            switchover(case(3, &|members| {
+                leads(members);
+                refuse(&mut members[1], "applier-broken", "its applier stopped: Error 1062");
+                refuse(&mut members[2], "unreachable", "its agent does not answer");
+            })),
+        ),
     ]
 }
 

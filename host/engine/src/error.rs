@@ -8,7 +8,9 @@ use crate::decision::Failure;
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The WebAssembly runtime does not work here.
-    #[error("the WebAssembly runtime cannot start: {0}. It needs an x86-64 or arm64 Linux that allows executable memory")]
+    #[error(
+        "the WebAssembly runtime cannot start: {0}. It needs an x86-64 or arm64 Linux that allows executable memory"
+    )]
     Runtime(String),
     /// No thread could be started.
     #[error("the thread that limits how long modules run cannot start: {0}. Raise the limit on threads (pids)")]
@@ -19,7 +21,9 @@ pub enum EngineError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// It is packed, and unpacking failed.
-    #[error("the module is {format}, but does not unpack: {why}. Pack it again (zstd: at most level 19), or give the plain .wasm")]
+    #[error(
+        "the module is {format}, but does not unpack: {why}. Pack it again (zstd: at most level 19), or give the plain .wasm"
+    )]
     Unpack {
         /// `gzip` or `zstd`.
         format: &'static str,
@@ -27,7 +31,9 @@ pub enum LoadError {
         why: String,
     },
     /// It is larger than a policy can sensibly be.
-    #[error("the module is larger than {limit} bytes {when}. Build it with `opt-level = \"s\"`, `lto = \"fat\"` and `strip = true`")]
+    #[error(
+        "the module is larger than {limit} bytes {when}. Build it with `opt-level = \"s\"`, `lto = \"fat\"` and `strip = true`"
+    )]
     TooLarge {
         /// The limit in bytes.
         limit: usize,
@@ -35,16 +41,22 @@ pub enum LoadError {
         when: &'static str,
     },
     /// It is no WebAssembly.
-    #[error("the module is not WebAssembly: expected a component (plain, gzip or zstd), found {found}. Check which file the ConfigMap was made from, and that it is under binaryData")]
+    #[error(
+        "the module is not WebAssembly: expected a component (plain, gzip or zstd), found {found}. Check which file the ConfigMap was made from, and that it is under binaryData"
+    )]
     NotWasm {
         /// What it looks like.
         found: String,
     },
     /// It is a core module.
-    #[error("the module is a core WebAssembly module, not a component. Componentize it: `wasm-tools component new policy.wasm -o policy.component.wasm`, or build it with `grampus policy build`")]
+    #[error(
+        "the module is a core WebAssembly module, not a component. Componentize it: `wasm-tools component new policy.wasm -o policy.component.wasm`, or build it with `grampus policy build`"
+    )]
     CoreModule,
     /// The compiler rejects it.
-    #[error("the module does not compile: {why}. It is damaged or uses WebAssembly features that policies may not use (threads, memory64, relaxed SIMD, several memories)")]
+    #[error(
+        "the module does not compile: {why}. It is damaged or uses WebAssembly features that policies may not use (threads, memory64, relaxed SIMD, several memories)"
+    )]
     Invalid {
         /// What the compiler says.
         why: String,
@@ -56,13 +68,17 @@ pub enum LoadError {
         limit: String,
     },
     /// The compiling process does not work: not the module's fault.
-    #[error("the compiling process failed: {why}. The module may be fine; it is tried again with its next change or restart")]
+    #[error(
+        "the compiling process failed: {why}. The module may be fine; it is tried again with its next change or restart"
+    )]
     Compiler {
         /// What happened.
         why: String,
     },
     /// It makes no decision we know.
-    #[error("the module targets another world: expected an export `{expected}`, found {found}. Build it against the contract in wit/primary-selection")]
+    #[error(
+        "the module targets another world: expected an export `{expected}`, found {found}. Build it against the contract in wit/primary-selection"
+    )]
     OtherWorld {
         /// The interface names that are known.
         expected: String,

@@ -149,7 +149,8 @@ impl Inner {
         let component = compile::compile(&sandbox.engine, self.compiler.as_ref(), bytes, &sandbox.limits)?;
         let abi = Abi::of(&component)?;
         check_imports(&component)?;
-        let unfit = |why: String| LoadError::Instantiate { abi: abi.name(), why: clean(&why, sandbox.limits.text_bytes) };
+        let unfit =
+            |why: String| LoadError::Instantiate { abi: abi.name(), why: clean(&why, sandbox.limits.text_bytes) };
         let ready = Ready::link(abi, &component).map_err(|error| unfit(format!("{error:#}")))?;
         sandbox.call(|store| ready.try_out(store)).result.map_err(|failure| unfit(failure.message))?;
         let said = sandbox.call(|store| ready.describe(store)).result;
@@ -184,7 +185,8 @@ fn presentable(said: Description, text_bytes: usize) -> Result<Description, Load
         let fits = |character: char| character.is_ascii_alphanumeric() || "-_.+".contains(character);
         if text.is_empty() || text.len() > NAME_BYTES || !text.chars().all(fits) {
             let found = clean(text, NAME_BYTES);
-            let why = format!("its {field} is \"{found}\", expected 1 to {NAME_BYTES} letters, digits, `-`, `_`, `.` or `+`");
+            let why =
+                format!("its {field} is \"{found}\", expected 1 to {NAME_BYTES} letters, digits, `-`, `_`, `.` or `+`");
             return Err(LoadError::Describe { why });
         }
     }

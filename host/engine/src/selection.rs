@@ -98,7 +98,12 @@ impl PrimarySelection {
                 let native = embedded::native();
                 let summary = "the embedded default, without a sandbox".to_owned();
                 InForce {
-                    description: Description { name: native.name, version: native.version, summary, settings_schema: None },
+                    description: Description {
+                        name: native.name,
+                        version: native.version,
+                        summary,
+                        settings_schema: None,
+                    },
                     digest: native.digest,
                     settings_json: "{}".to_owned(),
                     source: native.source,

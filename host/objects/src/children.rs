@@ -72,13 +72,9 @@ pub fn common_labels(cluster: &str) -> BTreeMap<String, String> {
 
 /// The labels by which the members of a cluster are selected. A StatefulSet's selector can never change.
 pub fn selector_labels(cluster: &str) -> BTreeMap<String, String> {
-    [
-        ("app.kubernetes.io/name", "mysql"),
-        ("app.kubernetes.io/instance", cluster),
-        (labels::CLUSTER, cluster),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into()
+    [("app.kubernetes.io/name", "mysql"), ("app.kubernetes.io/instance", cluster), (labels::CLUSTER, cluster)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// The reference with which a child goes when its cluster goes.

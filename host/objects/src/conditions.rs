@@ -61,12 +61,7 @@ pub struct Finding {
 
 impl Finding {
     /// What a controller found.
-    pub fn new(
-        kind: &'static str,
-        status: Status,
-        reason: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn new(kind: &'static str, status: Status, reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self { kind, status, reason: reason.into(), message: message.into() }
     }
 

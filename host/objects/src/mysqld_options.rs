@@ -247,7 +247,9 @@ pub fn render(accepted: &BTreeMap<String, String>, sizing: &Sizing) -> String {
     // A default that is written loosely must not stand beside the same option set by a person.
     options.retain(|name, _| name.strip_prefix("loose_").is_none_or(|plain| !accepted.contains_key(plain)));
     let lines: String = options.iter().map(|(name, value)| format!("{name} = {}\n", quoted(value))).collect();
-    format!("# From spec.config and spec.resources of the MysqlCluster. The agent adds what replication needs.\n[mysqld]\n{lines}")
+    format!(
+        "# From spec.config and spec.resources of the MysqlCluster. The agent adds what replication needs.\n[mysqld]\n{lines}"
+    )
 }
 
 /// my.cnf reads backslashes as escapes, and `#` and outer blanks as not part of a value.

@@ -33,10 +33,7 @@ pub const DEFAULT_REPLICAS: u32 = 3;
 ///
 /// # Errors
 /// Every [`Problem`] that there is, never only the first one.
-pub fn validate(
-    cluster: &MysqlCluster,
-    defaults: &InstallationDefaults,
-) -> Result<ValidatedCluster, Vec<Problem>> {
+pub fn validate(cluster: &MysqlCluster, defaults: &InstallationDefaults) -> Result<ValidatedCluster, Vec<Problem>> {
     let spec = &cluster.spec;
     let mut problems = Vec::new();
     let identity = identity(cluster, &mut problems);
@@ -85,11 +82,7 @@ fn identity(cluster: &MysqlCluster, problems: &mut Vec<Problem>) -> Identity {
             "use at most 40 of a-z, 0-9 and '-', beginning with a letter",
         ));
     }
-    Identity {
-        name,
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        uid: meta.uid.clone().unwrap_or_default(),
-    }
+    Identity { name, namespace: meta.namespace.clone().unwrap_or_default(), uid: meta.uid.clone().unwrap_or_default() }
 }
 
 /// The number of voting members that the spec asks for, whether or not the rest of it is valid.

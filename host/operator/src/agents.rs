@@ -228,7 +228,10 @@ async fn listen(target: &Target, shared: &Shared) -> String {
     loop {
         match timeout(SILENT_AFTER, reports.next()).await {
             Ok(Some(Ok(heartbeat))) if heartbeat.wire != WIRE_VERSION => {
-                return format!("its agent speaks version {} of the protocol, this operator {WIRE_VERSION}", heartbeat.wire);
+                return format!(
+                    "its agent speaks version {} of the protocol, this operator {WIRE_VERSION}",
+                    heartbeat.wire
+                );
             }
             Ok(Some(Ok(Heartbeat { report: Some(report), .. }))) => shared.known(*report),
             Ok(Some(Ok(Heartbeat { report: None, .. }))) => shared.alive(),

@@ -60,7 +60,16 @@ impl Cache {
         let (operations, operations_writer) = reflector::store();
         let (pods, pods_writer) = reflector::store();
         let (nodes, nodes_writer) = reflector::store();
-        let cache = Arc::new(Self { clusters, topologies, operations, pods, nodes, wakers: Mutex::default(), seen, filled: watch::Sender::new(false) });
+        let cache = Arc::new(Self {
+            clusters,
+            topologies,
+            operations,
+            pods,
+            nodes,
+            wakers: Mutex::default(),
+            seen,
+            filled: watch::Sender::new(false),
+        });
         let all = watcher::Config::default();
         follow(client, all.clone(), clusters_writer, &cache, stop, |cache, cluster: &MysqlCluster| {
             let key = key_of(cluster, cluster.name_any());
@@ -172,11 +181,15 @@ fn follow<K>(
         let mut events = Box::pin(events.take_until(stop.cancelled_owned()));
         while let Some(event) = events.next().await {
             match event {
-                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object) | watcher::Event::InitApply(object)) => {
+                Ok(
+                    watcher::Event::Apply(object) | watcher::Event::Delete(object) | watcher::Event::InitApply(object),
+                ) => {
                     tell(&cache, &object);
                 }
                 Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
-                Err(error) => tracing::warn!(%error, kind = std::any::type_name::<K>(), "a watch broke; it is begun again"),
+                Err(error) => {
+                    tracing::warn!(%error, kind = std::any::type_name::<K>(), "a watch broke; it is begun again")
+                }
             }
         }
     });

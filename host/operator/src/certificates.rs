@@ -48,7 +48,6 @@ pub fn server(authority: &Pair, identity: &Identity, now: Timestamp) -> Result<P
     let instances = names::instances_service(name);
     let mut alternatives = vec![
         "localhost".to_owned(),
-        format!("*.{instances}"),
         format!("*.{instances}.{namespace}"),
         format!("*.{instances}.{namespace}.svc"),
     ];
@@ -145,7 +144,7 @@ mod tests {
         let server = server(&ours, &identity(), now).unwrap();
         for name in [
             "shop-0.shop-instances.store.svc",
-            "shop-6.shop-instances",
+            "shop-6.shop-instances.store",
             "shop-primary.store.svc",
             "shop-replicas",
             "localhost",

@@ -22,7 +22,13 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 const NAME: &str = "grampus-operator";
 
 /// Campaigns until told to stop; `leads` says whether this operator acts.
-pub async fn campaign(client: Client, namespace: &str, identity: String, leads: watch::Sender<bool>, stop: CancellationToken) {
+pub async fn campaign(
+    client: Client,
+    namespace: &str,
+    identity: String,
+    leads: watch::Sender<bool>,
+    stop: CancellationToken,
+) {
     let leases: Api<Lease> = Api::namespaced(client, namespace);
     let mut tick = interval(RENEW_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

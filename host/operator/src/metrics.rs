@@ -58,7 +58,9 @@ impl Metrics {
             epoch: Family::default(),
             primary: Family::default(),
             moves: Family::default(),
-            gap: Family::new_with_constructor(|| Histogram::new([0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 10.0, 60.0])),
+            gap: Family::new_with_constructor(|| {
+                Histogram::new([0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 10.0, 60.0])
+            }),
             decisions: Family::default(),
             decision_seconds: Histogram::new([5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1]),
             failures: Counter::default(),
@@ -71,9 +73,23 @@ impl Metrics {
             registry.register("cluster_epoch", "The epoch of the record", metrics.epoch.clone());
             registry.register("cluster_primary_available", "Whether a primary takes writes", metrics.primary.clone());
             registry.register("primary_moves", "Failovers and switchovers completed", metrics.moves.clone());
-            registry.register_with_unit("primary_move_duration", "From the claim to a recorded, open primary", Unit::Seconds, metrics.gap.clone());
-            registry.register("policy_decisions", "Answers of policies and what the guard made of them", metrics.decisions.clone());
-            registry.register_with_unit("policy_decision_duration", "How long an answer took", Unit::Seconds, metrics.decision_seconds.clone());
+            registry.register_with_unit(
+                "primary_move_duration",
+                "From the claim to a recorded, open primary",
+                Unit::Seconds,
+                metrics.gap.clone(),
+            );
+            registry.register(
+                "policy_decisions",
+                "Answers of policies and what the guard made of them",
+                metrics.decisions.clone(),
+            );
+            registry.register_with_unit(
+                "policy_decision_duration",
+                "How long an answer took",
+                Unit::Seconds,
+                metrics.decision_seconds.clone(),
+            );
             registry.register("policy_failures", "Answers that a module failed to give", metrics.failures.clone());
         }
         metrics

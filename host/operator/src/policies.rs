@@ -96,7 +96,9 @@ impl Policies {
     async fn reload(&self, object: &PartialObjectMeta<ConfigMap>, cache: &Cache) {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         for cluster in cache.clusters.state() {
-            let names_it = policy_of(&cluster).and_then(|policy| policy.module.as_ref()).is_some_and(|module| module.config_map.name == name);
+            let names_it = policy_of(&cluster)
+                .and_then(|policy| policy.module.as_ref())
+                .is_some_and(|module| module.config_map.name == name);
             if names_it && cluster.namespace().as_deref() == Some(namespace.as_str()) {
                 let key = ClusterKey { namespace: namespace.clone(), name: cluster.name_any() };
                 self.load(&key, &cluster, cache).await;
@@ -146,7 +148,9 @@ impl Policies {
         });
         match bound.await {
             Ok(Ok(())) => Ok(source),
-            Ok(Err(error)) if policy.module.is_none() => Err(format!("spec.policies.primarySelection.settings: {error}")),
+            Ok(Err(error)) if policy.module.is_none() => {
+                Err(format!("spec.policies.primarySelection.settings: {error}"))
+            }
             Ok(Err(error)) => Err(format!("spec.policies.primarySelection ({source}): {error}")),
             Err(error) => Err(format!("loading {source} ended unexpectedly: {error}")),
         }
@@ -159,11 +163,17 @@ impl Policies {
         let name = &wanted.name;
         let map = maps.get_opt(name).await.map_err(|error| format!("{FIELD}: reading ConfigMap {name}: {error}"))?;
         let map = map.ok_or_else(|| {
-            format!("{FIELD}.name: there is no ConfigMap {name} in namespace {}; create it, labelled {}", key.namespace, labels::POLICY)
+            format!(
+                "{FIELD}.name: there is no ConfigMap {name} in namespace {}; create it, labelled {}",
+                key.namespace,
+                labels::POLICY
+            )
         })?;
         if !map.labels().contains_key(labels::POLICY) {
             let label = labels::POLICY;
-            return Err(format!("{FIELD}.name: ConfigMap {name} lacks the label {label}; run: kubectl label configmap {name} {label}=primary-selection"));
+            return Err(format!(
+                "{FIELD}.name: ConfigMap {name} lacks the label {label}; run: kubectl label configmap {name} {label}=primary-selection"
+            ));
         }
         let wanted = wanted.key.as_deref().unwrap_or(DEFAULT_KEY);
         let mut binary = map.binary_data.unwrap_or_default();
@@ -210,9 +220,14 @@ impl Policies {
             let patience = slot.lock().max_hold;
             let decision = slot.selection.decide(&question);
             let impatient = patience.is_some_and(|patience| held_for > patience);
-            if impatient && matches!(decision.answer, Answer::Hold { .. }) { slot.selection.decide_default(&question) } else { decision }
+            if impatient && matches!(decision.answer, Answer::Hold { .. }) {
+                slot.selection.decide_default(&question)
+            } else {
+                decision
+            }
         });
-        let decision = decided.await.inspect_err(|error| tracing::error!(cluster = %key, %error, "a decision panicked")).ok()?;
+        let decision =
+            decided.await.inspect_err(|error| tracing::error!(cluster = %key, %error, "a decision panicked")).ok()?;
         Some(choice(decision, trigger))
     }
 }
@@ -233,7 +248,11 @@ fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
     Choice {
         answer: decision.answer,
         by: format!("{} {}{whence}", decision.by.name, decision.by.version),
-        failures: decision.failures.iter().map(|failed| format!("{} {}: {}", failed.by.name, failed.by.version, failed.failure)).collect(),
+        failures: decision
+            .failures
+            .iter()
+            .map(|failed| format!("{} {}: {}", failed.by.name, failed.by.version, failed.failure))
+            .collect(),
         took_micros: decision.took_micros,
         trigger,
         verdict: None,

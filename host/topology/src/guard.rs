@@ -125,12 +125,7 @@ pub fn guard(snapshot: &Snapshot, answer: &Answer) -> Result<Approved, Refusal> 
     let chosen = snapshot.member(name).ok_or_else(unidentified)?;
     let server_uuid = server_uuid(record, chosen).ok_or_else(unidentified)?;
     let whole = chosen.known_transactions().unwrap_or_default();
-    Ok(Approved {
-        primary: name.clone(),
-        server_uuid,
-        required: quorum.union.union(&whole),
-        reason: reason.clone(),
-    })
+    Ok(Approved { primary: name.clone(), server_uuid, required: quorum.union.union(&whole), reason: reason.clone() })
 }
 
 /// What a switchover can expect: the primary still serves, so nothing is frozen and the union is what it holds.

@@ -124,9 +124,10 @@ fn promotion(record: &Record, approved: &Approved) -> Step {
 }
 
 fn drain_or_claim(snapshot: &Snapshot, record: &Record, approved: &Approved) -> Step {
-    let drained = snapshot.member(&record.primary).and_then(|primary| primary.server()).is_some_and(|facts| {
-        facts.offline && facts.read_only && facts.semi_sync.waiting_commits == 0
-    });
+    let drained = snapshot
+        .member(&record.primary)
+        .and_then(|primary| primary.server())
+        .is_some_and(|facts| facts.offline && facts.read_only && facts.semi_sync.waiting_commits == 0);
     if drained {
         claim(record, format!("switchover from {} to {}", record.primary, approved.primary()))
     } else {

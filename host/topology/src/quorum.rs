@@ -115,7 +115,9 @@ fn frozen_transactions(member: &MemberView, record: &Record) -> Result<GtidSet, 
     let refuse = |code: &str, message: String| Err(ineligible(code, message));
     let report = match &member.probe {
         Probe::Known { report, .. } => report,
-        Probe::Unreachable { error, .. } => return refuse(code::UNREACHABLE, format!("its agent does not answer: {error}")),
+        Probe::Unreachable { error, .. } => {
+            return refuse(code::UNREACHABLE, format!("its agent does not answer: {error}"));
+        }
         Probe::NotProbed => return refuse(code::UNREACHABLE, "its agent has not been reached yet".to_owned()),
     };
     if !member.votes_in(record) {
@@ -182,11 +184,13 @@ fn ineligibilities(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member
     if let Some(facts) = member.server() {
         let errant = errant_transactions(record, member);
         if !errant.is_empty() {
-            reasons.push(ineligible(code::ERRANT, format!("it holds transactions that no primary committed: {errant}")));
+            reasons
+                .push(ineligible(code::ERRANT, format!("it holds transactions that no primary committed: {errant}")));
         }
-        let broken = facts.replication.as_ref().filter(|channel| {
-            channel.applier == ThreadState::Off && !channel.applier_error.is_empty()
-        });
+        let broken = facts
+            .replication
+            .as_ref()
+            .filter(|channel| channel.applier == ThreadState::Off && !channel.applier_error.is_empty());
         if let Some(channel) = broken {
             reasons.push(ineligible(code::APPLIER_BROKEN, format!("its applier stopped: {}", channel.applier_error)));
         }
@@ -209,7 +213,9 @@ fn former_primary_reasons(quorum: &Quorum, member: &MemberView) -> Vec<Ineligibl
 /// Transactions of a member that are neither legal nor a former primary's unacknowledged tail.
 pub fn errant_transactions(record: &Record, member: &MemberView) -> GtidSet {
     let illegal = illegal_transactions(record, member);
-    let tail = former_servers(record, member).into_iter().fold(GtidSet::new(), |tail, server| tail.union(&illegal.of_server(server)));
+    let tail = former_servers(record, member)
+        .into_iter()
+        .fold(GtidSet::new(), |tail, server| tail.union(&illegal.of_server(server)));
     illegal.subtract(&tail)
 }
 

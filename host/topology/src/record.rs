@@ -118,10 +118,7 @@ impl Record {
             return Err(StaleRecord::Claim { offered: self.claim(), stored: stored.claim() });
         }
         if self.primary_since_epoch < stored.primary_since_epoch {
-            return Err(StaleRecord::Primary {
-                offered: self.primary_since_epoch,
-                stored: stored.primary_since_epoch,
-            });
+            return Err(StaleRecord::Primary { offered: self.primary_since_epoch, stored: stored.primary_since_epoch });
         }
         Ok(())
     }

@@ -178,10 +178,13 @@ fn hostile(choice: u8) -> impl Fn(&Question) -> Answer {
 /// Whoever is open must hold everything that was ever acknowledged, and nobody else may be open.
 fn check(world: &World) {
     let open = world.open();
-    let leaders: Vec<_> = open.iter().filter(|name| {
-        let node = &world.nodes[*name];
-        node.opened_in_epoch == world.nodes.values().filter_map(|node| node.opened_in_epoch).max()
-    }).collect();
+    let leaders: Vec<_> = open
+        .iter()
+        .filter(|name| {
+            let node = &world.nodes[*name];
+            node.opened_in_epoch == world.nodes.values().filter_map(|node| node.opened_in_epoch).max()
+        })
+        .collect();
     assert!(leaders.len() <= 1, "two primaries of one epoch: {open:?}\n{:#?}", world.log);
     for name in leaders {
         let executed = &world.nodes[name].server.as_ref().unwrap().executed;

@@ -97,11 +97,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Io`] (which includes a failed TLS handshake), [`Error::Http`], [`Error::Tls`].
-    pub async fn open(
-        address: SocketAddr,
-        tls: Arc<rustls::ClientConfig>,
-        server_name: &str,
-    ) -> Result<Self, Error> {
+    pub async fn open(address: SocketAddr, tls: Arc<rustls::ClientConfig>, server_name: &str) -> Result<Self, Error> {
         let name = ServerName::try_from(server_name.to_owned()).map_err(|why| Error::Tls(why.to_string()))?;
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;

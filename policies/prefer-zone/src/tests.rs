@@ -28,11 +28,8 @@ fn the_first_zone_with_an_eligible_member_wins() {
 
 #[test]
 fn within_a_zone_the_least_work_wins() {
-    let question = failover([
-        member("shop-0").unreachable(),
-        member("shop-1").zone("a").lacks(2),
-        member("shop-2").zone("a"),
-    ]);
+    let question =
+        failover([member("shop-0").unreachable(), member("shop-1").zone("a").lacks(2), member("shop-2").zone("a")]);
     assert_eq!(decide(&question, &zones(&["a"])).chosen(), Some("shop-2"));
 }
 

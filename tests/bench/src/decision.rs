@@ -29,7 +29,8 @@ pub fn measure(steps: &Steps, times: usize, report: &mut Report) -> Result<()> {
     for row in figures["rows"].as_array().into_iter().flatten() {
         let question = row["question"].as_str().unwrap_or("a question");
         for how in ["native", "sandboxed"] {
-            let figure = figure(&row[how], times).with_context(|| format!("decision_bench gave no figures for {how}"))?;
+            let figure =
+                figure(&row[how], times).with_context(|| format!("decision_bench gave no figures for {how}"))?;
             report.push(Figure { what: format!("one decision, {how}: {question}"), ..figure });
         }
     }

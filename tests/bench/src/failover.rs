@@ -32,9 +32,11 @@ pub async fn kills(steps: &Steps, cluster: &Cluster, times: usize, report: &mut 
         let began = writer.began();
         let clock = Timestamp::now();
         let killed = Ledger::moment(began, cluster.kill_mysqld(&primary).await?);
-        cluster.wait_for("another primary", WHOLE, || async {
-            Ok(cluster.primary().await.ok().filter(|leader| *leader != primary))
-        }).await?;
+        cluster
+            .wait_for("another primary", WHOLE, || async {
+                Ok(cluster.primary().await.ok().filter(|leader| *leader != primary))
+            })
+            .await?;
         writer.wait_rows(200, WHOLE).await?;
         cluster.wait_serving(3, WHOLE).await?;
         let ledger = writer.stop().await?;
@@ -83,7 +85,8 @@ pub async fn switchovers(steps: &Steps, cluster: &Cluster, times: usize, report:
 fn taken(lines: &[LogLine], killed: Timestamp, cluster: &str) -> Vec<(usize, Duration)> {
     let mine: Vec<_> = lines.iter().filter(|line| line.text("cluster").ends_with(cluster)).collect();
     let advanced = |phase: &str| {
-        let line = mine.iter().find(|line| line.text("message") == "record advanced" && line.text("record").contains(phase));
+        let line =
+            mine.iter().find(|line| line.text("message") == "record advanced" && line.text("record").contains(phase));
         line.map(|line| line.at)
     };
     let done = |order: &str, by: Option<Timestamp>| {
@@ -93,7 +96,8 @@ fn taken(lines: &[LogLine], killed: Timestamp, cluster: &str) -> Vec<(usize, Dur
     let (claimed, chosen) = (advanced("Freezing"), advanced("Promoting"));
     let frozen = chosen.and_then(|chosen| done("freeze", Some(chosen)));
     let opened = done("open as primary", None);
-    let pointed = mine.iter().find(|line| line.text("message") == "pointed" && line.text("slice").ends_with("-primary"));
+    let pointed =
+        mine.iter().find(|line| line.text("message") == "pointed" && line.text("slice").ends_with("-primary"));
     let ends = [claimed, frozen, chosen, opened, pointed.map(|line| line.at)];
     let mut before = killed;
     let mut parts = Vec::new();

@@ -59,7 +59,13 @@ impl Report {
         table.load_style(UTF8_BORDERS_ONLY).set_header(["measured", "runs", "p50", "p99", "max"]);
         for figure in &self.figures {
             let optional = |time: Option<u64>| time.map_or_else(|| "-".to_owned(), readable);
-            table.add_row([figure.what.clone(), figure.samples.to_string(), readable(figure.p50_ns), optional(figure.p99_ns), optional(figure.max_ns)]);
+            table.add_row([
+                figure.what.clone(),
+                figure.samples.to_string(),
+                readable(figure.p50_ns),
+                optional(figure.p99_ns),
+                optional(figure.max_ns),
+            ]);
         }
         for column in 1..5 {
             if let Some(column) = table.column_mut(column) {

@@ -17,16 +17,26 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// Swaps between the same module compressed and not: the bytes of the ConfigMap differ, and so the operator loads
 /// anew each time.
-pub async fn measure(steps: &Steps, cluster: &Cluster, policy: &PolicyModule, times: usize, report: &mut Report) -> Result<()> {
+pub async fn measure(
+    steps: &Steps,
+    cluster: &Cluster,
+    policy: &PolicyModule,
+    times: usize,
+    report: &mut Report,
+) -> Result<()> {
     let step = steps.begin("swapping modules");
     let mut took = Vec::new();
     cluster.apply_policy("bench", "policy.wasm", &policy.component, Packed::Labelled).await?;
-    cluster.patch_spec(json!({ "policies": { "primarySelection": {
-        "module": { "configMap": { "name": "bench", "key": "policy.wasm" } }, "settings": { "zones": ["a"] },
-    }}})).await?;
-    cluster.wait_for("the first module to be in force", LIMIT, || async {
-        Ok(in_force(cluster).await?.filter(|policy| policy.name == "prefer-zone"))
-    }).await?;
+    cluster
+        .patch_spec(json!({ "policies": { "primarySelection": {
+            "module": { "configMap": { "name": "bench", "key": "policy.wasm" } }, "settings": { "zones": ["a"] },
+        }}}))
+        .await?;
+    cluster
+        .wait_for("the first module to be in force", LIMIT, || async {
+            Ok(in_force(cluster).await?.filter(|policy| policy.name == "prefer-zone"))
+        })
+        .await?;
     for number in 1..=times {
         step.tell(&format!("{number} of {times}"));
         let bytes = with_remark(&policy.component, number);

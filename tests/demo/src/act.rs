@@ -42,7 +42,8 @@ async fn coming_up(stage: &Stage, cluster: &Cluster) -> Result<()> {
     stage.command("kubectl apply -f deploy/examples/shop.yaml");
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples/shop.yaml");
     stage.quote(&std::fs::read_to_string(manifest).context("deploy/examples/shop.yaml cannot be read")?);
-    let said = cluster.env().kubectl(&["-n", NAMESPACE, "apply", "--server-side", "--force-conflicts", "-f", manifest])?;
+    let said =
+        cluster.env().kubectl(&["-n", NAMESPACE, "apply", "--server-side", "--force-conflicts", "-f", manifest])?;
     stage.quote(&said);
     let step = stage.steps.begin("three members: the first is made, the others are cloned from it");
     let waiting = cluster.wait_serving(3, COMING_UP);
@@ -135,7 +136,11 @@ async fn swapping(stage: &Stage, cluster: &Cluster, policy: &PolicyModule, befor
     stage.say(&format!("prefer-zone with zones [{}] has to choose {preferred} instead.", zones.join(", ")));
     stage.command("kubectl apply --server-side -f prefer-zone.yaml    # a ConfigMap with the module, zstd");
     cluster.apply_policy("prefer-zone", "policy.wasm.zst", &policy.packed, Packed::Labelled).await?;
-    stage.say(&format!("{} bytes of WebAssembly in {} bytes of ConfigMap", policy.component.len(), policy.packed.len()));
+    stage.say(&format!(
+        "{} bytes of WebAssembly in {} bytes of ConfigMap",
+        policy.component.len(),
+        policy.packed.len()
+    ));
     stage.command("kubectl patch myc shop --type=merge -p '{spec: {policies: {primarySelection: …}}}'");
     let spec = serde_json::json!({ "policies": { "primarySelection": {
         "module": { "configMap": { "name": "prefer-zone", "key": "policy.wasm.zst" } },
@@ -159,7 +164,9 @@ async fn swapping(stage: &Stage, cluster: &Cluster, policy: &PolicyModule, befor
     let status = cluster.wait_for("the answer of prefer-zone", SWAP, || async {
         let status = cluster.status().await?;
         let policy = status.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref());
-        let answered = policy.and_then(|policy| policy.last_answer.as_ref()).is_some_and(|answer| answer.answer.ends_with(&preferred));
+        let answered = policy
+            .and_then(|policy| policy.last_answer.as_ref())
+            .is_some_and(|answer| answer.answer.ends_with(&preferred));
         Ok((answered && status.primary_name() == Some(preferred.as_str())).then_some(status))
     });
     let status = status.await?;
@@ -179,7 +186,8 @@ async fn swapping(stage: &Stage, cluster: &Cluster, policy: &PolicyModule, befor
 }
 
 async fn nothing_restarted(stage: &Stage, cluster: &Cluster, before: &Before) -> Result<()> {
-    let after = Before { operators: Operator::of(cluster.env()).fingerprints().await?, members: cluster.fingerprints().await? };
+    let after =
+        Before { operators: Operator::of(cluster.env()).fingerprints().await?, members: cluster.fingerprints().await? };
     let (rows, same) = fit::compare(before, &after);
     stage.table(&["pod", "pod UID", "container", "restarts", "first process @ start", "mysqld @ start", ""], &rows);
     ensure!(same, "something was restarted, though a swap must restart nothing: see the table");
@@ -226,7 +234,14 @@ fn members(status: &MysqlClusterStatus) -> String {
             let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
             let lag = member.lag_transactions.map_or_else(|| "-".to_owned(), |lag| lag.to_string());
             let ready = if member.ready { "yes" } else { "no" };
-            vec![member.name.clone(), format!("{:?}", member.role), ready.to_owned(), text(&member.node), text(&member.zone), lag]
+            vec![
+                member.name.clone(),
+                format!("{:?}", member.role),
+                ready.to_owned(),
+                text(&member.node),
+                text(&member.zone),
+                lag,
+            ]
         })
         .collect();
     table(&["member", "role", "ready", "node", "zone", "behind"], &rows)

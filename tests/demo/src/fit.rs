@@ -17,9 +17,16 @@ pub struct Before {
 pub fn zones(status: &MysqlClusterStatus, primary: &str) -> Result<(Vec<String>, String, String)> {
     let replicas: Vec<_> = status.members.iter().filter(|member| member.name != primary).collect();
     let (first, last) = replicas.first().zip(replicas.last()).context("the status names no replicas")?;
-    let zone = |member: &objects::api::MemberStatus| member.zone.clone().with_context(|| format!("{} is in no known zone", member.name));
+    let zone = |member: &objects::api::MemberStatus| {
+        member.zone.clone().with_context(|| format!("{} is in no known zone", member.name))
+    };
     let (wanted, other) = (zone(last)?, zone(first)?);
-    ensure!(wanted != other, "{} and {} are in the same zone, so a zone cannot choose between them", first.name, last.name);
+    ensure!(
+        wanted != other,
+        "{} and {} are in the same zone, so a zone cannot choose between them",
+        first.name,
+        last.name
+    );
     Ok((vec![wanted, other], first.name.clone(), last.name.clone()))
 }
 
@@ -27,7 +34,11 @@ pub fn zones(status: &MysqlClusterStatus, primary: &str) -> Result<(Vec<String>,
 pub fn only_one_mysqld_is_new(before: &[Fingerprint], after: &[Fingerprint], killed: &str) -> Result<()> {
     for (old, new) in before.iter().zip(after) {
         let without_mysqld = |one: &Fingerprint| Fingerprint { mysqld: None, ..one.clone() };
-        ensure!(without_mysqld(old) == without_mysqld(new), "pod {} was restarted, though only a mysqld was killed", old.pod);
+        ensure!(
+            without_mysqld(old) == without_mysqld(new),
+            "pod {} was restarted, though only a mysqld was killed",
+            old.pod
+        );
         ensure!((old.mysqld == new.mysqld) == (old.pod != killed), "the mysqld of {} is not the one expected", old.pod);
     }
     ensure!(before.len() == after.len(), "there were {} members and now there are {}", before.len(), after.len());

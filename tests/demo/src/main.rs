@@ -29,7 +29,8 @@ fn run(stage: &Stage) -> Result<()> {
     stage.title("Grampus: MySQL on Kubernetes, with replaceable judgement");
     stage.chapter("A Kubernetes with Grampus in it");
     // Cargo runs for this, so it comes before the lab's network is entered.
-    let policy = stage.steps.step("building the policy prefer-zone to WebAssembly", || PolicyModule::build("prefer-zone"))?;
+    let policy =
+        stage.steps.step("building the policy prefer-zone to WebAssembly", || PolicyModule::build("prefer-zone"))?;
     let env = Arc::new(Environment::up(&stage.steps)?);
     env.block_on(act::play(stage, &env, &policy))
 }

@@ -61,7 +61,11 @@ impl Stage {
     /// A name and a value of it that matters.
     pub fn fact(&self, name: &str, value: &str) {
         let name = format!("{name:<22}");
-        if self.steps.colour() { println!("  {} {}", name.dimmed(), value.yellow()) } else { println!("  {name} {value}") }
+        if self.steps.colour() {
+            println!("  {} {}", name.dimmed(), value.yellow())
+        } else {
+            println!("  {name} {value}")
+        }
     }
 
     /// A table.

@@ -12,8 +12,8 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use mysql_async::prelude::Queryable;
 use objects::api::{
-    MysqlCluster, MysqlClusterStatus, MysqlOperation, MysqlOperationSpec, MysqlOperationStatus, MysqlTopology, OperationType,
-    Outcome, labels, names,
+    MysqlCluster, MysqlClusterStatus, MysqlOperation, MysqlOperationSpec, MysqlOperationStatus, MysqlTopology,
+    OperationType, Outcome, labels, names,
 };
 use objects::conditions;
 use topology::record::{Phase, Record};
@@ -101,7 +101,9 @@ impl Cluster {
         });
         let params = PatchParams::apply(MANAGER).force();
         let api: Api<MysqlCluster> = self.api();
-        api.patch(&self.name, &params, &Patch::Apply(&object)).await.with_context(|| format!("applying MysqlCluster {}", self.name))?;
+        api.patch(&self.name, &params, &Patch::Apply(&object))
+            .await
+            .with_context(|| format!("applying MysqlCluster {}", self.name))?;
         Ok(())
     }
 
@@ -169,7 +171,8 @@ impl Cluster {
         let what = format!("{} to serve with {members} members", self.name);
         let waited = eventually(&what, limit, || async {
             let (status, record) = (self.status().await?, self.record().await?);
-            let whole = status.ready_members.unwrap_or(0) >= members && status.primary_name() == Some(record.primary.as_str());
+            let whole =
+                status.ready_members.unwrap_or(0) >= members && status.primary_name() == Some(record.primary.as_str());
             let settled = record.phase == Phase::Serving && record.members.len() >= usize::try_from(members)?;
             Ok((whole && settled).then_some(record.primary))
         });
@@ -258,7 +261,8 @@ impl Cluster {
     /// The Service or the Secret is not there.
     pub async fn application(&self) -> Result<Login> {
         let services: Api<Service> = self.api();
-        let service = services.get(&names::primary_service(&self.name)).await.context("reading the Service for writes")?;
+        let service =
+            services.get(&names::primary_service(&self.name)).await.context("reading the Service for writes")?;
         let host = service.spec.and_then(|spec| spec.cluster_ip).context("the Service for writes has no ClusterIP")?;
         let secret = names::app_secret(&self.name);
         let user = self.secret_text(&secret, "username").await?;
@@ -334,7 +338,11 @@ impl Operated {
     /// It failed; the error has its message.
     pub fn succeeded(&self) -> Result<&MysqlOperationStatus> {
         if self.status.outcome != Some(Outcome::Succeeded) {
-            bail!("operation {} failed: {}", self.name, self.status.message.as_deref().unwrap_or("it does not say why"));
+            bail!(
+                "operation {} failed: {}",
+                self.name,
+                self.status.message.as_deref().unwrap_or("it does not say why")
+            );
         }
         Ok(&self.status)
     }
@@ -357,6 +365,9 @@ impl Member {
 ///
 /// # Errors
 /// A member did not answer as asked.
-pub async fn ask_all<T: mysql_async::prelude::FromValue + Send + 'static>(members: &[Member], query: &str) -> Result<Vec<T>> {
+pub async fn ask_all<T: mysql_async::prelude::FromValue + Send + 'static>(
+    members: &[Member],
+    query: &str,
+) -> Result<Vec<T>> {
     join_all(members.iter().map(|member| member.ask(query))).await.into_iter().collect()
 }

@@ -16,8 +16,22 @@ pub async fn dump(cluster: &Cluster) -> String {
     show("status", &["-n", namespace, "get", "myc", name, "-o", "jsonpath={.status}"]);
     show("record", &["-n", namespace, "get", "myt", name, "-o", "jsonpath={.spec}"]);
     show("objects", &["-n", namespace, "get", "myo,pods,pvc,endpointslices", "-o", "wide"]);
-    show("events", &["-n", namespace, "get", "events", "--sort-by=.lastTimestamp", "-o", "custom-columns=AT:.lastTimestamp,OF:.involvedObject.name,WHY:.reason,WHAT:.message"]);
-    show("operator", &["-n", OPERATOR_NAMESPACE, "logs", OPERATOR_DEPLOYMENT, "--all-pods=true", "--prefix", "--tail=25"]);
+    show(
+        "events",
+        &[
+            "-n",
+            namespace,
+            "get",
+            "events",
+            "--sort-by=.lastTimestamp",
+            "-o",
+            "custom-columns=AT:.lastTimestamp,OF:.involvedObject.name,WHY:.reason,WHAT:.message",
+        ],
+    );
+    show(
+        "operator",
+        &["-n", OPERATOR_NAMESPACE, "logs", OPERATOR_DEPLOYMENT, "--all-pods=true", "--prefix", "--tail=25"],
+    );
     let selector = format!("{}={name}", objects::api::labels::CLUSTER);
     show("agents", &["-n", namespace, "logs", "-l", &selector, "--prefix", "--tail=20", "--max-log-requests=9"]);
     show("nodes", &["get", "nodes"]);

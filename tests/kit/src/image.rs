@@ -48,7 +48,14 @@ pub fn workspace() -> &'static Path {
 pub fn build(release: bool) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(workspace()).args(["build", "--quiet", "--bin", "grampus", "--message-format", "json-render-diagnostics"]);
+    command.current_dir(workspace()).args([
+        "build",
+        "--quiet",
+        "--bin",
+        "grampus",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
     // Tests are built with the features of the whole workspace, those that only its tests ask for included. A demo or
     // a lab image built with others would build the large crates a second time, so it selects the same: naming one
     // small test is enough. What is measured and shipped has its own features only.

@@ -97,7 +97,12 @@ impl Ledger {
     /// The longest time between two acknowledgements that ended after `moment`. The silence after the last one
     /// does not count: `stop` waits for nobody.
     pub fn longest_outage(&self, moment: Duration) -> Option<Outage> {
-        let times: Vec<_> = self.entries.iter().filter(|entry| entry.outcome == Outcome::Acknowledged).map(|entry| entry.answered).collect();
+        let times: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.outcome == Outcome::Acknowledged)
+            .map(|entry| entry.answered)
+            .collect();
         let gaps = times.windows(2).map(|pair| Outage { from: pair[0], to: pair[1] });
         gaps.filter(|gap| gap.to >= moment).max_by_key(Outage::lasted)
     }
@@ -113,7 +118,14 @@ impl Ledger {
         let primary = members.iter().find(|member| member.name == primary).context("the primary has no address")?;
         let gtids = caught_up(primary, &members).await?;
         let database = cluster.application().await?.database.context("the application has no database")?;
-        let mut verdict = Verdict { members: Vec::new(), acknowledged: self.acknowledged(), unknown: self.unknown(), missing: Vec::new(), wrong: Vec::new(), unlike: Vec::new() };
+        let mut verdict = Verdict {
+            members: Vec::new(),
+            acknowledged: self.acknowledged(),
+            unknown: self.unknown(),
+            missing: Vec::new(),
+            wrong: Vec::new(),
+            unlike: Vec::new(),
+        };
         let (acknowledged, failed) = (self.keys(Outcome::Acknowledged), self.keys(Outcome::Failed));
         for member in &members {
             let there = rows(member, &database, &self.table).await?;
@@ -121,7 +133,8 @@ impl Ledger {
             verdict.wrong.extend(failed.intersection(&there).map(|key| (member.name.clone(), *key)));
             verdict.members.push((member.name.clone(), there.len()));
         }
-        let sums: Vec<(String, Option<u64>)> = ask_all_rows(&members, &format!("CHECKSUM TABLE `{database}`.{}", self.table)).await?;
+        let sums: Vec<(String, Option<u64>)> =
+            ask_all_rows(&members, &format!("CHECKSUM TABLE `{database}`.{}", self.table)).await?;
         if sums.windows(2).any(|pair| pair[0].1 != pair[1].1) {
             verdict.unlike.push(format!("checksums differ: {sums:?}"));
         }
@@ -167,9 +180,21 @@ impl Verdict {
     /// # Errors
     /// Says what is wrong, with some examples.
     pub fn hold(&self) -> Result<()> {
-        let some = |rows: &[(String, u64)]| rows.iter().take(5).map(|(member, key)| format!("{key:#x} on {member}")).collect::<Vec<_>>().join(", ");
-        ensure!(self.missing.is_empty(), "{} acknowledged rows are missing, such as {}", self.missing.len(), some(&self.missing));
-        ensure!(self.wrong.is_empty(), "{} rows are there though they failed, such as {}", self.wrong.len(), some(&self.wrong));
+        let some = |rows: &[(String, u64)]| {
+            rows.iter().take(5).map(|(member, key)| format!("{key:#x} on {member}")).collect::<Vec<_>>().join(", ")
+        };
+        ensure!(
+            self.missing.is_empty(),
+            "{} acknowledged rows are missing, such as {}",
+            self.missing.len(),
+            some(&self.missing)
+        );
+        ensure!(
+            self.wrong.is_empty(),
+            "{} rows are there though they failed, such as {}",
+            self.wrong.len(),
+            some(&self.wrong)
+        );
         ensure!(self.unlike.is_empty(), "the members differ: {}", self.unlike.join("; "));
         Ok(())
     }
@@ -200,7 +225,10 @@ async fn caught_up(primary: &Member, members: &[Member]) -> Result<Vec<String>> 
 
 async fn rows(member: &Member, database: &str, table: &str) -> Result<BTreeSet<u64>> {
     let mut conn = member.login.connect().await.with_context(|| member.name.clone())?;
-    let rows: Vec<u64> = conn.query(format!("SELECT k FROM `{database}`.{table}")).await.with_context(|| format!("reading {table} on {}", member.name))?;
+    let rows: Vec<u64> = conn
+        .query(format!("SELECT k FROM `{database}`.{table}"))
+        .await
+        .with_context(|| format!("reading {table} on {}", member.name))?;
     let _ = conn.disconnect().await;
     Ok(rows.into_iter().collect())
 }
@@ -210,7 +238,8 @@ async fn ask_all_rows(members: &[Member], query: &str) -> Result<Vec<(String, Op
     let mut all = Vec::new();
     for member in members {
         let mut conn = member.login.connect().await?;
-        let row: Option<(String, Option<u64>)> = conn.query_first(query).await.with_context(|| format!("{}: {query}", member.name))?;
+        let row: Option<(String, Option<u64>)> =
+            conn.query_first(query).await.with_context(|| format!("{}: {query}", member.name))?;
         let _ = conn.disconnect().await;
         all.push((member.name.clone(), row.and_then(|(_, sum)| sum)));
     }
@@ -222,7 +251,12 @@ mod tests {
     use super::*;
 
     fn entry(key: u64, outcome: Outcome, answered: u64) -> Entry {
-        Entry { key, outcome, sent: Duration::from_millis(answered.saturating_sub(1)), answered: Duration::from_millis(answered) }
+        Entry {
+            key,
+            outcome,
+            sent: Duration::from_millis(answered.saturating_sub(1)),
+            answered: Duration::from_millis(answered),
+        }
     }
 
     #[test]
@@ -246,7 +280,14 @@ mod tests {
 
     #[test]
     fn a_row_that_is_missing_or_should_be_is_told() {
-        let good = Verdict { members: Vec::new(), acknowledged: 1, unknown: 0, missing: Vec::new(), wrong: Vec::new(), unlike: Vec::new() };
+        let good = Verdict {
+            members: Vec::new(),
+            acknowledged: 1,
+            unknown: 0,
+            missing: Vec::new(),
+            wrong: Vec::new(),
+            unlike: Vec::new(),
+        };
         good.hold().unwrap();
         let missing = Verdict { missing: vec![("shop-1".to_owned(), 7)], ..good.clone() };
         assert!(missing.hold().unwrap_err().to_string().contains("0x7 on shop-1"));

@@ -87,7 +87,8 @@ impl<'a> Operator<'a> {
     pub async fn leader(&self) -> Result<String> {
         let leases: Api<Lease> = self.api();
         let leases = leases.list(&ListParams::default()).await?.items;
-        let holder = leases.into_iter().filter_map(|lease| lease.spec?.holder_identity).find(|holder| !holder.is_empty());
+        let holder =
+            leases.into_iter().filter_map(|lease| lease.spec?.holder_identity).find(|holder| !holder.is_empty());
         holder.context("no operator holds the Lease")
     }
 
@@ -97,7 +98,9 @@ impl<'a> Operator<'a> {
     /// The API server refused.
     pub async fn delete_pod(&self, pod: &str) -> Result<()> {
         let pods: Api<Pod> = self.api();
-        pods.delete(pod, &DeleteParams::default().grace_period(0)).await.with_context(|| format!("deleting pod {pod}"))?;
+        pods.delete(pod, &DeleteParams::default().grace_period(0))
+            .await
+            .with_context(|| format!("deleting pod {pod}"))?;
         Ok(())
     }
 

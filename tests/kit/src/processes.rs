@@ -71,7 +71,8 @@ fn of_container(lab: &Lab, pod: &Pod, container: &str) -> Result<Vec<i32>> {
     let node = lab.node(node.with_context(|| format!("pod {} is on no node", pod.name_any()))?)?;
     let mut processes = node.processes()?;
     // A container's id is part of the path of its control group.
-    processes.retain(|pid| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(container)));
+    processes
+        .retain(|pid| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(container)));
     Ok(processes)
 }
 

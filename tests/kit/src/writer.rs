@@ -75,7 +75,14 @@ impl Writer {
         let count = Arc::new(count);
         let began = Instant::now();
         let tasks = (0..load.writers).map(|number| {
-            let one = One { login: login.clone(), table: table.clone(), number, rest: load.rest, began, count: count.clone() };
+            let one = One {
+                login: login.clone(),
+                table: table.clone(),
+                number,
+                rest: load.rest,
+                began,
+                count: count.clone(),
+            };
             tokio::spawn(one.write(stopped.clone()))
         });
         let tasks = tasks.collect();
@@ -101,7 +108,8 @@ impl Writer {
     pub async fn wait_rows(&mut self, more: u64, limit: Duration) -> Result<()> {
         let goal = self.acknowledged() + more;
         let waited = timeout(limit, self.progress.wait_for(|count| *count >= goal)).await;
-        let waited = waited.with_context(|| format!("waited {} s in vain for {more} more acknowledged rows", limit.as_secs()))?;
+        let waited = waited
+            .with_context(|| format!("waited {} s in vain for {more} more acknowledged rows", limit.as_secs()))?;
         waited.map(drop).context("the writers have ended by themselves")
     }
 
@@ -109,13 +117,20 @@ impl Writer {
     ///
     /// # Errors
     /// A writer panicked.
-    pub async fn stop(self) -> Result<Ledger> {
+    pub async fn stop(mut self) -> Result<Ledger> {
         let _ = self.stop.send(true);
         let mut entries = Vec::new();
-        for task in self.tasks {
+        for task in std::mem::take(&mut self.tasks) {
             entries.extend(task.await.context("a writer panicked")?);
         }
-        Ok(Ledger::new(self.table, self.began.elapsed(), entries))
+        Ok(Ledger::new(self.table.clone(), self.began.elapsed(), entries))
+    }
+}
+
+/// A test that gave up must not leave its writers behind.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
     }
 }
 

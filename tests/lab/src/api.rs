@@ -22,15 +22,10 @@ pub fn kubectl(control_plane: &Machine, paths: &Paths) -> Result<Command> {
 /// Waits until the API server serves.
 pub fn wait_until_served(control_plane: &Machine, paths: &Paths) -> Result<()> {
     let log = control_plane.home().join("log/kube-apiserver.log");
-    poll(
-        Duration::from_secs(90),
-        "the API server to be ready",
-        &log,
-        || {
-            let mut command = kubectl(control_plane, paths)?;
-            Ok(run(command.args(["get", "--raw", "/readyz"])).is_ok())
-        },
-    )
+    poll(Duration::from_secs(90), "the API server to be ready", &log, || {
+        let mut command = kubectl(control_plane, paths)?;
+        Ok(run(command.args(["get", "--raw", "/readyz"])).is_ok())
+    })
 }
 
 /// Applies manifests.
@@ -43,43 +38,26 @@ pub fn apply(control_plane: &Machine, paths: &Paths, manifests: &str) -> Result<
 /// Waits until pods can be made in the default namespace.
 pub fn wait_until_usable(control_plane: &Machine, paths: &Paths) -> Result<()> {
     let log = control_plane.home().join("log/kube-controller-manager.log");
-    poll(
-        Duration::from_secs(60),
-        "the default service account",
-        &log,
-        || {
-            let mut command = kubectl(control_plane, paths)?;
-            Ok(run(command.args(["get", "serviceaccount", "default"])).is_ok())
-        },
-    )
+    poll(Duration::from_secs(60), "the default service account", &log, || {
+        let mut command = kubectl(control_plane, paths)?;
+        Ok(run(command.args(["get", "serviceaccount", "default"])).is_ok())
+    })
 }
 
 /// Waits until these nodes are Ready since their last start; an answer from before does not count.
-pub fn wait_until_ready(
-    control_plane: &Machine,
-    paths: &Paths,
-    nodes: &[&Machine],
-    limit: Duration,
-) -> Result<()> {
+pub fn wait_until_ready(control_plane: &Machine, paths: &Paths, nodes: &[&Machine], limit: Duration) -> Result<()> {
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let log = Path::new("log/kubelet.log").to_owned();
-    let log = nodes
-        .first()
-        .map_or(log.clone(), |node| node.home().join(log));
-    poll(
-        limit,
-        &format!("{} to be Ready", names.join(", ")),
-        &log,
-        || {
-            let Ok(known) = nodes_by_name(control_plane, paths) else {
-                return Ok(false);
-            };
-            Ok(nodes.iter().all(|node| {
-                let found = known.iter().find(|known| known.name == node.name);
-                found.is_some_and(|found| found.ready && found.boot_id == boot_id(node))
-            }))
-        },
-    )
+    let log = nodes.first().map_or(log.clone(), |node| node.home().join(log));
+    poll(limit, &format!("{} to be Ready", names.join(", ")), &log, || {
+        let Ok(known) = nodes_by_name(control_plane, paths) else {
+            return Ok(false);
+        };
+        Ok(nodes.iter().all(|node| {
+            let found = known.iter().find(|known| known.name == node.name);
+            found.is_some_and(|found| found.ready && found.boot_id == boot_id(node))
+        }))
+    })
 }
 
 /// A node as the API server knows it.
@@ -94,27 +72,14 @@ pub struct KnownNode {
 /// The nodes the API server knows.
 pub fn nodes_by_name(control_plane: &Machine, paths: &Paths) -> Result<Vec<KnownNode>> {
     let mut command = kubectl(control_plane, paths)?;
-    command.args([
-        "get",
-        "nodes",
-        "--output",
-        "json",
-        "--request-timeout",
-        "5s",
-    ]);
-    let list: serde_json::Value =
-        serde_json::from_str(&run(&mut command)?).context("kubectl spoke no JSON")?;
+    command.args(["get", "nodes", "--output", "json", "--request-timeout", "5s"]);
+    let list: serde_json::Value = serde_json::from_str(&run(&mut command)?).context("kubectl spoke no JSON")?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let nodes = list["items"].as_array().into_iter().flatten().map(|node| {
-        let conditions = node["status"]["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten();
+        let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
         KnownNode {
             name: text(&node["metadata"]["name"]),
-            ready: conditions
-                .into_iter()
-                .any(|c| c["type"] == "Ready" && c["status"] == "True"),
+            ready: conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True"),
             boot_id: text(&node["status"]["nodeInfo"]["bootID"]),
         }
     });
@@ -123,26 +88,14 @@ pub fn nodes_by_name(control_plane: &Machine, paths: &Paths) -> Result<Vec<Known
 
 fn boot_id(node: &Machine) -> String {
     let file = node.etc().join("boot_id");
-    std::fs::read_to_string(file)
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    std::fs::read_to_string(file).unwrap_or_default().trim().to_owned()
 }
 
-fn poll(
-    limit: Duration,
-    what: &str,
-    log: &Path,
-    mut done: impl FnMut() -> Result<bool>,
-) -> Result<()> {
+fn poll(limit: Duration, what: &str, log: &Path, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + limit;
     while !done()? {
         if Instant::now() > deadline {
-            bail!(
-                "waited {} s for {what}: see {}",
-                limit.as_secs(),
-                log.display()
-            );
+            bail!("waited {} s for {what}: see {}", limit.as_secs(), log.display());
         }
         sleep(Duration::from_millis(200));
     }

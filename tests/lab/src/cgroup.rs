@@ -37,10 +37,7 @@ struct Hierarchy {
 impl Group {
     /// The group of the machine `name`; nothing is made yet.
     pub fn of(name: &str) -> Result<Self> {
-        Ok(Self {
-            name: name.to_owned(),
-            hierarchies: hierarchies()?,
-        })
+        Ok(Self { name: name.to_owned(), hierarchies: hierarchies()? })
     }
 
     /// The path a kubelet calls its root, below every hierarchy.
@@ -198,9 +195,7 @@ pub fn existing() -> Result<BTreeSet<String>> {
 fn hierarchies() -> Result<Vec<Hierarchy>> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read the mounts")?;
     let of_type = |wanted: &str| -> Vec<PathBuf> {
-        let fields = mounts
-            .lines()
-            .map(|line| line.split(' ').collect::<Vec<_>>());
+        let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
         fields
             .filter(|fields| fields.get(2) == Some(&wanted))
             .filter_map(|fields| fields.get(1).map(PathBuf::from))
@@ -211,16 +206,8 @@ fn hierarchies() -> Result<Vec<Hierarchy>> {
         bail!("no control groups are mounted: the lab needs cgroup v1 or v2 below /sys/fs/cgroup");
     }
     let delegates = v1.is_empty();
-    let v1 = v1.into_iter().map(|mount| Hierarchy {
-        mount,
-        unified: false,
-        delegates: false,
-    });
-    let v2 = v2.into_iter().map(|mount| Hierarchy {
-        mount,
-        unified: true,
-        delegates,
-    });
+    let v1 = v1.into_iter().map(|mount| Hierarchy { mount, unified: false, delegates: false });
+    let v2 = v2.into_iter().map(|mount| Hierarchy { mount, unified: true, delegates });
     Ok(v1.chain(v2).collect())
 }
 

@@ -24,8 +24,7 @@ const NO_PROXY: &str = "198.18.0.0/15,localhost,127.0.0.1,.svc,.cluster.local";
 pub fn thread(machine: &Machine) -> Result<()> {
     let path = machine.namespace();
     let space = File::open(&path).with_context(|| absent(machine, &path))?;
-    enter(&space, &resolver(machine)?)
-        .with_context(|| format!("cannot enter {}: this needs root", path.display()))
+    enter(&space, &resolver(machine)?).with_context(|| format!("cannot enter {}: this needs root", path.display()))
 }
 
 /// A command that will run in the machine's network, with the cluster's names, the lab's kubeconfig
@@ -70,19 +69,10 @@ fn enter(space: &File, resolver: &CString) -> nix::Result<()> {
     // Slave, not private: namespaces made later stay visible, and nothing goes back.
     mount(none, c"/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)?;
     let flags = MsFlags::MS_BIND;
-    mount(
-        Some(resolver.as_c_str()),
-        c"/etc/resolv.conf",
-        none,
-        flags,
-        none,
-    )
+    mount(Some(resolver.as_c_str()), c"/etc/resolv.conf", none, flags, none)
 }
 
 fn absent(machine: &Machine, path: &Path) -> String {
     let name = &machine.name;
-    format!(
-        "{name} has no network at {}: is it switched on? `lab status` shows it",
-        path.display()
-    )
+    format!("{name} has no network at {}: is it switched on? `lab status` shows it", path.display())
 }

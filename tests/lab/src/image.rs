@@ -16,9 +16,7 @@ pub type Entry<'a> = (&'a Path, &'a str, u32);
 
 /// Writes an image with these files to `output`; processes start as `entrypoint`, as user 1001.
 pub fn pack(tag: &str, files: &[Entry<'_>], entrypoint: &[&str], output: &Path) -> Result<()> {
-    let directory = output
-        .parent()
-        .context("an image needs a file to be written to")?;
+    let directory = output.parent().context("an image needs a file to be written to")?;
     fs::create_dir_all(directory)?;
     let layer = layer(files, directory)?;
     let diff = digest(layer.path())?;
@@ -31,49 +29,29 @@ pub fn pack(tag: &str, files: &[Entry<'_>], entrypoint: &[&str], output: &Path) 
     })
     .to_string();
     let config_name = format!("{}.json", hex::encode(Sha256::digest(&config)));
-    let manifest =
-        json!([{"Config": config_name, "RepoTags": [tag], "Layers": ["layer.tar"]}]).to_string();
+    let manifest = json!([{"Config": config_name, "RepoTags": [tag], "Layers": ["layer.tar"]}]).to_string();
     let part = tempfile::NamedTempFile::new_in(directory)?;
     let mut archive = Builder::new(part.as_file());
-    append(
-        &mut archive,
-        "manifest.json",
-        0o644,
-        manifest.len() as u64,
-        manifest.as_bytes(),
-    )?;
-    append(
-        &mut archive,
-        &config_name,
-        0o644,
-        config.len() as u64,
-        config.as_bytes(),
-    )?;
+    append(&mut archive, "manifest.json", 0o644, manifest.len() as u64, manifest.as_bytes())?;
+    append(&mut archive, &config_name, 0o644, config.len() as u64, config.as_bytes())?;
     let size = layer.as_file().metadata()?.len();
-    append(
-        &mut archive,
-        "layer.tar",
-        0o644,
-        size,
-        File::open(layer.path())?,
-    )?;
+    append(&mut archive, "layer.tar", 0o644, size, File::open(layer.path())?)?;
     archive.finish()?;
     drop(archive);
-    part.persist(output)
-        .with_context(|| format!("cannot write {}", output.display()))?;
+    part.persist(output).with_context(|| format!("cannot write {}", output.display()))?;
     Ok(())
 }
 
 /// What an archive contains: its tag, and the digest of its configuration, which covers all of it.
 pub fn identify(archive: &Path) -> Result<(String, String)> {
     let manifest = read_member(archive, "manifest.json")?;
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest)
-        .with_context(|| format!("{} has no readable manifest", archive.display()))?;
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&manifest).with_context(|| format!("{} has no readable manifest", archive.display()))?;
     let field = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     let tag = field(&manifest[0]["RepoTags"][0])
         .with_context(|| format!("{} names no tag in its manifest", archive.display()))?;
-    let config = field(&manifest[0]["Config"])
-        .with_context(|| format!("{} names no configuration", archive.display()))?;
+    let config =
+        field(&manifest[0]["Config"]).with_context(|| format!("{} names no configuration", archive.display()))?;
     let config = read_member(archive, &config)?;
     Ok((tag, hex::encode(Sha256::digest(&config))))
 }
@@ -89,8 +67,7 @@ fn layer(files: &[Entry<'_>], directory: &Path) -> Result<tempfile::NamedTempFil
                 append_directory(&mut archive, &parent, 0o755)?;
             }
         }
-        let file = File::open(source)
-            .with_context(|| format!("cannot read {} for the image", source.display()))?;
+        let file = File::open(source).with_context(|| format!("cannot read {} for the image", source.display()))?;
         let size = file.metadata()?.len();
         append(&mut archive, target, *mode, size, file)?;
     }
@@ -103,11 +80,7 @@ fn layer(files: &[Entry<'_>], directory: &Path) -> Result<tempfile::NamedTempFil
 }
 
 fn parents(target: &str) -> Vec<PathBuf> {
-    let mut parents: Vec<PathBuf> = Path::new(target)
-        .ancestors()
-        .skip(1)
-        .map(Into::into)
-        .collect();
+    let mut parents: Vec<PathBuf> = Path::new(target).ancestors().skip(1).map(Into::into).collect();
     parents.retain(|parent| !parent.as_os_str().is_empty());
     parents.reverse();
     parents
@@ -124,13 +97,7 @@ fn header(mode: u32, size: u64, kind: EntryType) -> Header {
     header
 }
 
-fn append<W: io::Write>(
-    archive: &mut Builder<W>,
-    name: &str,
-    mode: u32,
-    size: u64,
-    data: impl Read,
-) -> Result<()> {
+fn append<W: io::Write>(archive: &mut Builder<W>, name: &str, mode: u32, size: u64, data: impl Read) -> Result<()> {
     archive
         .append_data(&mut header(mode, size, EntryType::Regular), name, data)
         .with_context(|| format!("cannot add {name} to the image"))
@@ -138,17 +105,12 @@ fn append<W: io::Write>(
 
 fn append_directory<W: io::Write>(archive: &mut Builder<W>, path: &Path, mode: u32) -> Result<()> {
     archive
-        .append_data(
-            &mut header(mode, 0, EntryType::Directory),
-            path,
-            io::empty(),
-        )
+        .append_data(&mut header(mode, 0, EntryType::Directory), path, io::empty())
         .with_context(|| format!("cannot add {} to the image", path.display()))
 }
 
 fn read_member(archive: &Path, name: &str) -> Result<Vec<u8>> {
-    let file = File::open(archive)
-        .with_context(|| format!("cannot read the image {}", archive.display()))?;
+    let file = File::open(archive).with_context(|| format!("cannot read the image {}", archive.display()))?;
     for entry in tar::Archive::new(file).entries_with_seek()? {
         let mut entry = entry?;
         // Some packers write "./manifest.json".
@@ -160,10 +122,7 @@ fn read_member(archive: &Path, name: &str) -> Result<Vec<u8>> {
             return Ok(content);
         }
     }
-    anyhow::bail!(
-        "{} has no {name}: expected a docker-archive",
-        archive.display()
-    )
+    anyhow::bail!("{} has no {name}: expected a docker-archive", archive.display())
 }
 
 fn digest(path: &Path) -> Result<String> {
@@ -185,10 +144,7 @@ mod tests {
     #[test]
     fn an_image_says_who_it_is() {
         let directory = tempfile::tempdir().unwrap();
-        let (source, archive) = (
-            directory.path().join("p"),
-            directory.path().join("image.tar"),
-        );
+        let (source, archive) = (directory.path().join("p"), directory.path().join("image.tar"));
         fs::write(&source, "#!/bin/sh\n").unwrap();
         let files: [Entry<'_>; 1] = [(&source, "/usr/bin/p", 0o755)];
         pack("example/p:1", &files, &["/usr/bin/p"], &archive).unwrap();
@@ -196,20 +152,14 @@ mod tests {
         assert_eq!(tag, "example/p:1");
         fs::write(&source, "#!/bin/sh\ntrue\n").unwrap();
         pack("example/p:1", &files, &["/usr/bin/p"], &archive).unwrap();
-        assert_ne!(
-            first,
-            identify(&archive).unwrap().1,
-            "another content, the same digest"
-        );
+        assert_ne!(first, identify(&archive).unwrap().1, "another content, the same digest");
     }
 
     #[test]
     fn what_is_no_image_is_said_to_be_none() {
         let directory = tempfile::tempdir().unwrap();
         let archive = directory.path().join("image.tar");
-        Builder::new(File::create(&archive).unwrap())
-            .finish()
-            .unwrap();
+        Builder::new(File::create(&archive).unwrap()).finish().unwrap();
         let error = identify(&archive).unwrap_err().to_string();
         assert!(error.contains("expected a docker-archive"), "{error}");
     }

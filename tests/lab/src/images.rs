@@ -21,15 +21,10 @@ const PAUSE: &str = "grampus.dev/lab/pause:1";
 /// Loads an archive on these nodes at once, except where exactly it is already.
 pub fn load(nodes: &[&Machine], archive: &Path) -> Result<()> {
     let (tag, digest) = image::identify(archive)?;
-    let missing: Vec<_> = nodes
-        .iter()
-        .filter(|node| !has(node, &tag, &digest))
-        .collect();
+    let missing: Vec<_> = nodes.iter().filter(|node| !has(node, &tag, &digest)).collect();
     thread::scope(|scope| {
-        let loads: Vec<_> = missing
-            .into_iter()
-            .map(|node| scope.spawn(|| load_one(node, archive, &tag, &digest)))
-            .collect();
+        let loads: Vec<_> =
+            missing.into_iter().map(|node| scope.spawn(|| load_one(node, archive, &tag, &digest))).collect();
         for load in loads {
             match load.join() {
                 Ok(result) => result?,
@@ -53,14 +48,9 @@ impl Stock {
         let program = paths.programs().join("pause");
         image::pack(PAUSE, &[(&program, "/pause", 0o755)], &["/pause"], &pause)?;
         let archives = [pause, paths.mysql_image()];
-        let images: Vec<_> = archives
-            .iter()
-            .map(|file| image::identify(file))
-            .collect::<Result<_>>()?;
+        let images: Vec<_> = archives.iter().map(|file| image::identify(file)).collect::<Result<_>>()?;
         let digests: Vec<&str> = images.iter().map(|(_, digest)| &digest[..12]).collect();
-        let store = paths
-            .cache()
-            .join(format!("images/store-{}", digests.join("-")));
+        let store = paths.cache().join(format!("images/store-{}", digests.join("-")));
         if !store.exists() {
             fill(&store, &archives)?;
             forget_others(&store)?;
@@ -76,14 +66,9 @@ impl Stock {
             return Ok(());
         }
         let part = target.with_extension("part");
-        run(Command::new("cp")
-            .args(["--archive", "--link"])
-            .arg(&self.store)
-            .arg(&part))?;
-        let databases = [
-            "io.containerd.metadata.v1.bolt/meta.db",
-            "io.containerd.snapshotter.v1.overlayfs/metadata.db",
-        ];
+        run(Command::new("cp").args(["--archive", "--link"]).arg(&self.store).arg(&part))?;
+        let databases =
+            ["io.containerd.metadata.v1.bolt/meta.db", "io.containerd.snapshotter.v1.overlayfs/metadata.db"];
         for database in databases {
             fs::remove_file(part.join(database))?;
             fs::copy(self.store.join(database), part.join(database))?;
@@ -101,8 +86,7 @@ fn forget_others(store: &Path) -> Result<()> {
     for entry in fs::read_dir(directory)?.flatten() {
         let old = entry.file_name().to_string_lossy().starts_with("store-");
         if old && entry.path() != store {
-            fs::remove_dir_all(entry.path())
-                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+            fs::remove_dir_all(entry.path()).with_context(|| format!("cannot remove {}", entry.path().display()))?;
         }
     }
     Ok(())
@@ -115,14 +99,7 @@ fn fill(store: &Path, archives: &[PathBuf]) -> Result<()> {
     }
     let script = include_str!("templates/store.sh");
     run(Command::new("unshare")
-        .args([
-            "--mount",
-            "--net",
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            "--kill-child",
-        ])
+        .args(["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"])
         .args(["sh", "-c", script, "sh"])
         .arg(&part)
         .args(archives))?;
@@ -154,9 +131,7 @@ fn note(node: &Machine, tag: &str) -> PathBuf {
 fn ctr(node: &Machine) -> Result<Command> {
     let socket = socket(node)?;
     let mut command = Command::new("ctr");
-    command
-        .args(["--namespace", "k8s.io", "--address"])
-        .arg(socket);
+    command.args(["--namespace", "k8s.io", "--address"]).arg(socket);
     Ok(command)
 }
 
@@ -172,11 +147,7 @@ fn socket(node: &Machine) -> Result<PathBuf> {
         }
         if Instant::now() > deadline {
             let log = node.home().join("log/containerd.log");
-            bail!(
-                "containerd of {} did not start: see {}",
-                node.name,
-                log.display()
-            );
+            bail!("containerd of {} did not start: see {}", node.name, log.display());
         }
         sleep(Duration::from_millis(50));
     }

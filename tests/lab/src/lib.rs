@@ -41,10 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            nodes: 3,
-            progress: true,
-        }
+        Self { nodes: 3, progress: true }
     }
 }
 
@@ -119,18 +116,12 @@ impl Lab {
                 ready: ready.map(|node| node.ready),
             })
         });
-        Ok(Status {
-            machines: machines.collect::<Result<_>>()?,
-            cuts: network::cuts()?,
-        })
+        Ok(Status { machines: machines.collect::<Result<_>>()?, cuts: network::cuts()? })
     }
 
     /// The names of the worker nodes.
     pub fn nodes(&self) -> Vec<&str> {
-        self.workers()
-            .iter()
-            .map(|node| node.name.as_str())
-            .collect()
+        self.workers().iter().map(|node| node.name.as_str()).collect()
     }
 
     /// The administrator's kubeconfig, usable from inside the lab's networks.
@@ -157,23 +148,15 @@ impl Lab {
 
     /// Runs a program of this computer to its end in a machine's network (the client's if none is named).
     pub fn exec(&self, machine: Option<&str>, command: &[&str]) -> Result<Output> {
-        let (program, arguments) = command
-            .split_first()
-            .context("exec needs a program to run")?;
+        let (program, arguments) = command.split_first().context("exec needs a program to run")?;
         let mut command = self.exec_command(machine, program)?;
         command.args(arguments).stdin(Stdio::null());
-        command
-            .output()
-            .with_context(|| format!("cannot run {program} in the lab"))
+        command.output().with_context(|| format!("cannot run {program} in the lab"))
     }
 
     /// The same for callers who choose working directory and streams.
     pub fn exec_command(&self, machine: Option<&str>, program: &str) -> Result<Command> {
-        enter::command(
-            self.machine(machine.unwrap_or(CLIENT))?,
-            &self.paths,
-            program,
-        )
+        enter::command(self.machine(machine.unwrap_or(CLIENT))?, &self.paths, program)
     }
 
     /// Moves the calling thread into the client's network, so that it reaches the API server, pods
@@ -185,10 +168,7 @@ impl Lab {
 
     /// A machine by name; workers, and also `control-plane` and `client`.
     pub fn node(&self, name: &str) -> Result<Node<'_>> {
-        Ok(Node {
-            lab: self,
-            machine: self.machine(name)?,
-        })
+        Ok(Node { lab: self, machine: self.machine(name)? })
     }
 
     /// Lets nothing pass between `a` and `b`, or between `a` and everybody. With `one_way` only what
@@ -233,24 +213,14 @@ impl Lab {
     }
 
     fn workers(&self) -> Vec<&Machine> {
-        self.machines
-            .iter()
-            .filter(|machine| machine.is_node())
-            .collect()
+        self.machines.iter().filter(|machine| machine.is_node()).collect()
     }
 
     fn machine(&self, name: &str) -> Result<&Machine> {
         let found = self.machines.iter().find(|machine| machine.name == name);
         found.with_context(|| {
-            let names: Vec<_> = self
-                .machines
-                .iter()
-                .map(|machine| machine.name.as_str())
-                .collect();
-            format!(
-                "no machine is called {name}: there are {}",
-                names.join(", ")
-            )
+            let names: Vec<_> = self.machines.iter().map(|machine| machine.name.as_str()).collect();
+            format!("no machine is called {name}: there are {}", names.join(", "))
         })
     }
 
@@ -259,20 +229,11 @@ impl Lab {
         let others: Vec<&String> = match b {
             Some(b) if b == a => bail!("{a} has no link to itself: name two machines, or one"),
             Some(b) => vec![&self.machine(b)?.name],
-            None => self
-                .machines
-                .iter()
-                .map(|m| &m.name)
-                .filter(|name| *name != a)
-                .collect(),
+            None => self.machines.iter().map(|m| &m.name).filter(|name| *name != a).collect(),
         };
         let there = others.iter().map(|b| (a.clone(), (*b).clone()));
         let back = others.iter().map(|b| ((*b).clone(), a.clone()));
-        Ok(if one_way {
-            there.collect()
-        } else {
-            there.chain(back).collect()
-        })
+        Ok(if one_way { there.collect() } else { there.chain(back).collect() })
     }
 }
 

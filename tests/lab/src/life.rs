@@ -49,8 +49,7 @@ pub fn recorded_nodes(paths: &Paths) -> Option<u8> {
 pub fn lock(paths: &Paths) -> Result<Flock<fs::File>> {
     fs::create_dir_all(paths.cache())?;
     let path = paths.lock();
-    let file =
-        fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusive)
         .map_err(|(_, error)| error)
         .with_context(|| format!("cannot lock {}", path.display()))
@@ -81,9 +80,7 @@ pub fn up(paths: &Paths, wanted: u8, steps: &Steps) -> Result<u8> {
     steps.step("network", || {
         network::create_fabric()?;
         network::heal(&network::cuts()?)?;
-        machines
-            .iter()
-            .try_for_each(|machine| network::plug(machine, &machines))
+        machines.iter().try_for_each(|machine| network::plug(machine, &machines))
     })?;
     steps.step("control plane", || {
         switch_on(control_plane)?;
@@ -121,11 +118,7 @@ fn prepare(paths: &Paths, nodes: u8) -> Result<()> {
         bail!("a lab has 1 to 26 nodes, not {nodes}");
     }
     let programs = ["coredns", "pause", "kubelet"].map(|name| paths.programs().join(name));
-    let files = [
-        paths.mysql_image(),
-        "/usr/bin/containerd".into(),
-        "/usr/lib/cni/ptp".into(),
-    ];
+    let files = [paths.mysql_image(), "/usr/bin/containerd".into(), "/usr/lib/cni/ptp".into()];
     if programs.iter().chain(&files).all(|file| file.exists()) {
         return Ok(());
     }
@@ -133,10 +126,7 @@ fn prepare(paths: &Paths, nodes: u8) -> Result<()> {
     let status = Command::new(&setup).stdout(Stdio::null()).status();
     let status = status.with_context(|| format!("cannot run {}", setup.display()))?;
     if !status.success() {
-        bail!(
-            "{} failed ({status}): what it wrote above says why",
-            setup.display()
-        );
+        bail!("{} failed ({status}): what it wrote above says why", setup.display());
     }
     Ok(())
 }
@@ -197,17 +187,10 @@ fn clean(paths: &Paths) -> Result<()> {
 /// Programs that were run with `lab exec` are in the lab's networks without being in its groups.
 fn end_guests() -> Result<()> {
     let inode = |path: &Path| fs::metadata(path).map(|data| data.ino()).ok();
-    let spaces: Vec<u64> = network::namespaces()
-        .iter()
-        .filter_map(|path| inode(path))
-        .collect();
+    let spaces: Vec<u64> = network::namespaces().iter().filter_map(|path| inode(path)).collect();
     let spared = [Pid::this(), getppid()].map(Pid::as_raw);
     for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(process) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
         let inside = inode(&entry.path().join("ns/net")).is_some_and(|own| spaces.contains(&own));
@@ -223,9 +206,7 @@ fn end_guests() -> Result<()> {
 fn unmount(state: &Path) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let mut below: Vec<&str> = points
-        .filter(|point| Path::new(point).starts_with(state))
-        .collect();
+    let mut below: Vec<&str> = points.filter(|point| Path::new(point).starts_with(state)).collect();
     below.sort_by_key(|point| std::cmp::Reverse(point.len()));
     for point in below {
         umount2(point, MntFlags::MNT_DETACH).with_context(|| format!("cannot unmount {point}"))?;
@@ -240,12 +221,8 @@ fn save_sysctls(paths: &Paths) -> Result<()> {
     }
     fs::create_dir_all(paths.state())?;
     let read = |name: &&str| fs::read_to_string(Path::new("/proc/sys").join(name)).ok();
-    let values: BTreeMap<&str, String> = SYSCTLS
-        .iter()
-        .filter_map(|name| Some((*name, read(name)?)))
-        .collect();
-    fs::write(&file, serde_json::to_string(&values)?)
-        .with_context(|| format!("cannot write {}", file.display()))
+    let values: BTreeMap<&str, String> = SYSCTLS.iter().filter_map(|name| Some((*name, read(name)?))).collect();
+    fs::write(&file, serde_json::to_string(&values)?).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn restore_sysctls(paths: &Paths) {

@@ -66,11 +66,7 @@ impl Machine {
             Role::Client => CLIENT.to_owned(),
             Role::Node(number) => format!("node-{number}"),
         };
-        Self {
-            name,
-            role,
-            paths: paths.clone(),
-        }
+        Self { name, role, paths: paths.clone() }
     }
 
     /// Its address in the fabric.
@@ -154,8 +150,7 @@ impl Machine {
     pub fn configure(&self) -> Result<()> {
         let etc = self.etc();
         for directory in [self.home().join("log/pods"), etc.join("cni")] {
-            fs::create_dir_all(&directory)
-                .with_context(|| format!("cannot make {}", directory.display()))?;
+            fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
         let resolver = match self.role {
             // It runs no name server of its own.
@@ -177,10 +172,7 @@ impl Machine {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
         write(self.etc().join("boot_id"), &boot_id)?;
         let script = self.home().join("launch.sh");
-        write(
-            script.clone(),
-            &templates::launch(self, &group.task_files()),
-        )?;
+        write(script.clone(), &templates::launch(self, &group.task_files()))?;
         // The machine's own proxies and settings are no business of the lab's.
         run(Command::new("setsid")
             .args(["--fork", "sh", "-eu"])
@@ -194,11 +186,7 @@ impl Machine {
         while self.init()?.is_none() {
             if Instant::now() > deadline {
                 let log = self.home().join("log/init.log");
-                bail!(
-                    "{} did not start within 10 s: see {}",
-                    self.name,
-                    log.display()
-                );
+                bail!("{} did not start within 10 s: see {}", self.name, log.display());
             }
             sleep(Duration::from_millis(5));
         }
@@ -239,9 +227,7 @@ fn is_init(process: i32) -> bool {
         return false;
     };
     let mut lines = status.lines();
-    let ids = lines
-        .find_map(|line| line.strip_prefix("NSpid:"))
-        .unwrap_or_default();
+    let ids = lines.find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
     let ids: Vec<&str> = ids.split_whitespace().collect();
     let own = own_levels();
     ids.len() == own + 1 && ids.last() == Some(&"1") && !status.contains("State:\tZ")

@@ -123,11 +123,7 @@ fn main() -> ExitCode {
 
 fn act(action: Action) -> Result<ExitCode> {
     match action {
-        Action::Up { nodes } => Lab::up(Options {
-            nodes,
-            progress: true,
-        })
-        .map(drop)?,
+        Action::Up { nodes } => Lab::up(Options { nodes, progress: true }).map(drop)?,
         Action::Down => Lab::down()?,
         Action::Status => status(&Lab::attach()?)?,
         Action::Env => environment(&Lab::attach()?),
@@ -136,18 +132,12 @@ fn act(action: Action) -> Result<ExitCode> {
         }
         Action::Exec { node, command } => {
             let lab = Lab::attach()?;
-            return become_program(
-                lab.exec_command(Some(&node), &command[0])?
-                    .args(&command[1..]),
-            );
+            return become_program(lab.exec_command(Some(&node), &command[0])?.args(&command[1..]));
         }
         Action::Image(ImageAction::Load { archive }) => Lab::attach()?.load_image(&archive)?,
-        Action::Image(ImageAction::Pack {
-            tag,
-            entrypoint,
-            output,
-            files,
-        }) => pack(&tag, &entrypoint, &output, &files)?,
+        Action::Image(ImageAction::Pack { tag, entrypoint, output, files }) => {
+            pack(&tag, &entrypoint, &output, &files)?
+        }
         Action::Node(action) => node(&Lab::attach()?, action)?,
         Action::Link(action) => link(&Lab::attach()?, action)?,
     }
@@ -163,9 +153,8 @@ fn become_program(command: &mut Command) -> Result<ExitCode> {
 fn pack(tag: &str, entrypoint: &str, output: &Path, files: &[String]) -> Result<()> {
     let mut entries = Vec::new();
     for file in files {
-        let (source, target) = file
-            .split_once('=')
-            .with_context(|| format!("expected SOURCE=PATH-IN-IMAGE, not {file}"))?;
+        let (source, target) =
+            file.split_once('=').with_context(|| format!("expected SOURCE=PATH-IN-IMAGE, not {file}"))?;
         entries.push((Path::new(source), target, 0o755));
     }
     lab::image::pack(tag, &entries, &[entrypoint], output)
@@ -187,11 +176,7 @@ fn node(lab: &Lab, action: NodeAction) -> Result<()> {
 fn link(lab: &Lab, action: LinkAction) -> Result<()> {
     match action {
         LinkAction::Cut { a, b, one_way } => lab.cut(&a, b.as_deref(), one_way),
-        LinkAction::Heal {
-            a: Some(a),
-            b,
-            one_way,
-        } => lab.heal(&a, b.as_deref(), one_way),
+        LinkAction::Heal { a: Some(a), b, one_way } => lab.heal(&a, b.as_deref(), one_way),
         LinkAction::Heal { a: None, .. } => lab.heal_all(),
     }
 }
@@ -199,18 +184,8 @@ fn link(lab: &Lab, action: LinkAction) -> Result<()> {
 fn status(lab: &Lab) -> Result<()> {
     let status = lab.status()?;
     for machine in &status.machines {
-        let zone = machine
-            .zone
-            .as_deref()
-            .map(|zone| format!("zone {zone}"))
-            .unwrap_or_default();
-        println!(
-            "{:<15}{:<14}{:<8}{}",
-            machine.name,
-            machine.address,
-            zone,
-            state(machine)
-        );
+        let zone = machine.zone.as_deref().map(|zone| format!("zone {zone}")).unwrap_or_default();
+        println!("{:<15}{:<14}{:<8}{}", machine.name, machine.address, zone, state(machine));
     }
     for (from, to) in &status.cuts {
         println!("cut: nothing passes from {from} to {to}");
@@ -234,9 +209,7 @@ fn state(machine: &MachineStatus) -> String {
 }
 
 fn environment(lab: &Lab) {
-    println!(
-        "# The API server is reachable from inside the lab's networks only: `lab exec -- COMMAND`"
-    );
+    println!("# The API server is reachable from inside the lab's networks only: `lab exec -- COMMAND`");
     for (name, value) in lab.environment() {
         let value = value.to_string_lossy().replace('\'', r"'\''");
         println!("export {name}='{value}'");

@@ -30,12 +30,18 @@ pub fn namespace(name: &str) -> PathBuf {
 
 /// Whether the fabric is there, that is whether a lab is up or was not taken down.
 pub fn exists() -> bool {
-    Path::new(NAMESPACES).join(FABRIC).exists()
+    alive(&Path::new(NAMESPACES).join(FABRIC))
+}
+
+/// Whether a network namespace is mounted there: whoever was ended half-way through making one leaves a plain file.
+fn alive(path: &Path) -> bool {
+    nix::sys::statfs::statfs(path).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::NSFS_MAGIC)
 }
 
 /// Makes the bridge which joins the machines, and the table of cut links.
 pub fn create_fabric() -> Result<()> {
     if !exists() {
+        forget(FABRIC)?;
         ip(&format!("netns add {FABRIC}"))?;
         ip(&format!("-n {FABRIC} link add lab type bridge"))?;
         ip(&format!("-n {FABRIC} link set lab up"))?;
@@ -56,33 +62,39 @@ pub fn plug(machine: &Machine, everybody: &[Machine]) -> Result<()> {
     let name = &machine.name;
     let space = format!("{PREFIX}{name}");
     let address = machine.address();
-    if !namespace(name).exists() {
+    if !plugged(name) {
+        unplug(name)?;
         ip(&format!("netns add {space}"))?;
         let card = machine.hardware_address();
-        ip(&format!(
-            "-n {FABRIC} link add {name} type veth peer name eth0 address {card} netns {space}"
-        ))?;
-        ip(&format!("-n {FABRIC} link set {name} master lab up"))?;
+        ip(&format!("-n {FABRIC} link add {name} type veth peer name eth0 address {card} netns {space}"))?;
         ip(&format!("-n {space} link set lo up"))?;
         ip(&format!("-n {space} address add {address}/24 dev eth0"))?;
         ip(&format!("-n {space} link set eth0 up"))?;
-        run(Command::new("nsenter")
-            .arg(format!("--net={}", namespace(name).display()))
-            .args(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]))?;
+        run(Command::new("nsenter").arg(format!("--net={}", namespace(name).display())).args([
+            "sh",
+            "-c",
+            "echo 1 >/proc/sys/net/ipv4/ip_forward",
+        ]))?;
         if machine.name != crate::machine::CONTROL_PLANE {
             // Never followed: kube-proxy rewrites the address. But the kernel looks for a route first.
             ip(&format!("-n {space} route add {SERVICES} dev eth0"))?;
         }
+        // Last, because it is what says that all of the above was done.
+        ip(&format!("-n {FABRIC} link set {name} master lab up"))?;
     }
     for other in everybody.iter().filter(|other| other.name != *name) {
         if let Some(pods) = other.pods() {
             let via = other.address();
-            ip(&format!(
-                "-n {space} route replace {pods} via {via} dev eth0"
-            ))?;
+            ip(&format!("-n {space} route replace {pods} via {via} dev eth0"))?;
         }
     }
     Ok(())
+}
+
+/// Whether a machine has its namespace and its port on the bridge.
+fn plugged(name: &str) -> bool {
+    let ports = || ip(&format!("-n {FABRIC} -o link show master lab")).unwrap_or_default();
+    alive(&namespace(name)) && ports().split([':', '@', ' ']).any(|word| word == name)
 }
 
 /// Pulls a machine's plug: from this moment nothing of it reaches anybody.
@@ -95,8 +107,12 @@ pub fn unplug(name: &str) -> Result<()> {
     if exists() && ip(&format!("-n {FABRIC} link show {name}")).is_ok() {
         ip(&format!("-n {FABRIC} link delete {name}"))?;
     }
-    if namespace(name).exists() {
-        ip(&format!("netns delete {PREFIX}{name}"))?;
+    forget(&format!("{PREFIX}{name}"))
+}
+
+fn forget(space: &str) -> Result<()> {
+    if Path::new(NAMESPACES).join(space).exists() {
+        ip(&format!("netns delete {space}"))?;
     }
     Ok(())
 }
@@ -131,36 +147,24 @@ pub fn cut(pairs: &[(String, String)]) -> Result<()> {
     if pairs.is_empty() {
         return Ok(());
     }
-    nft(&format!(
-        "add element bridge lab cuts {{ {} }}",
-        elements(pairs)
-    ))
-    .map(drop)
+    nft(&format!("add element bridge lab cuts {{ {} }}", elements(pairs))).map(drop)
 }
 
 /// Lets everything pass again from each first to each second name.
 pub fn heal(pairs: &[(String, String)]) -> Result<()> {
     let present = cuts()?;
-    let both: Vec<_> = pairs
-        .iter()
-        .filter(|pair| present.contains(pair))
-        .cloned()
-        .collect();
+    let both: Vec<_> = pairs.iter().filter(|pair| present.contains(pair)).cloned().collect();
     if both.is_empty() {
         return Ok(());
     }
-    nft(&format!(
-        "delete element bridge lab cuts {{ {} }}",
-        elements(&both)
-    ))
-    .map(drop)
+    nft(&format!("delete element bridge lab cuts {{ {} }}", elements(&both))).map(drop)
 }
 
 /// The directions that are cut.
 pub fn cuts() -> Result<Vec<(String, String)>> {
-    let text = run(Command::new("ip").args([
-        "netns", "exec", FABRIC, "nft", "--json", "list", "set", "bridge", "lab", "cuts",
-    ]))?;
+    let text = run(
+        Command::new("ip").args(["netns", "exec", FABRIC, "nft", "--json", "list", "set", "bridge", "lab", "cuts"])
+    )?;
     let value: serde_json::Value = serde_json::from_str(&text).context("nft spoke no JSON")?;
     let mut found = Vec::new();
     for part in value["nftables"].as_array().into_iter().flatten() {
@@ -174,9 +178,7 @@ pub fn cuts() -> Result<Vec<(String, String)>> {
 }
 
 fn elements(pairs: &[(String, String)]) -> String {
-    let words = pairs
-        .iter()
-        .map(|(from, to)| format!("\"{from}\" . \"{to}\""));
+    let words = pairs.iter().map(|(from, to)| format!("\"{from}\" . \"{to}\""));
     words.collect::<Vec<_>>().join(", ")
 }
 

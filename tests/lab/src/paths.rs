@@ -29,14 +29,13 @@ impl Paths {
         let cache = match std::env::var_os("GRAMPUS_CACHE") {
             Some(cache) => PathBuf::from(cache),
             None => {
-                let home = std::env::var_os("HOME")
-                    .context("neither GRAMPUS_CACHE nor HOME is set: set one of them")?;
+                let home =
+                    std::env::var_os("HOME").context("neither GRAMPUS_CACHE nor HOME is set: set one of them")?;
                 PathBuf::from(home).join(".cache/grampus")
             }
         };
         // Mounts and namespaces are made from other working directories than the caller's.
-        let cache = std::path::absolute(&cache)
-            .with_context(|| format!("cannot make {} absolute", cache.display()))?;
+        let cache = std::path::absolute(&cache).with_context(|| format!("cannot make {} absolute", cache.display()))?;
         Ok(Self { cache })
     }
 
@@ -71,9 +70,7 @@ impl Paths {
         for file in MODULES {
             hash.update(file);
         }
-        self.cache
-            .join("bin-k8s")
-            .join(&hex::encode(hash.finalize())[..16])
+        self.cache.join("bin-k8s").join(&hex::encode(hash.finalize())[..16])
     }
 
     /// The image setup.sh packs, with tag `grampus.dev/lab/mysql:9.7`.

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
 use crate::machine::{Machine, Role};
@@ -36,15 +35,9 @@ impl Authority {
         let pair = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         params.distinguished_name.push(DnType::CommonName, "lab");
-        let own = Self {
-            certificate: params.self_signed(&pair)?.pem(),
-            key: pair.serialize_pem(),
-        };
+        let own = Self { certificate: params.self_signed(&pair)?.pem(), key: pair.serialize_pem() };
         write(key, &own.key)?;
         write(certificate, &own.certificate)?;
         Ok(own)
@@ -63,11 +56,7 @@ impl Authority {
         let user = |name, group, file| self.write_kubeconfig(server, name, group, &etc.join(file));
         if machine.role == Role::ControlPlane {
             self.equip_control_plane(machine)?;
-            user(
-                "system:kube-controller-manager",
-                None,
-                "controller-manager.kubeconfig",
-            )?;
+            user("system:kube-controller-manager", None, "controller-manager.kubeconfig")?;
             return user("system:kube-scheduler", None, "scheduler.kubeconfig");
         }
         user("system:kube-proxy", None, "proxy.kubeconfig")?;
@@ -86,16 +75,9 @@ impl Authority {
         let etc = machine.etc();
         write(etc.join("ca.key"), &self.key)?;
         let suffixes = ["", ".default", ".default.svc", ".default.svc.cluster.local"];
-        let mut names = suffixes
-            .map(|suffix| format!("kubernetes{suffix}"))
-            .to_vec();
-        names.extend([
-            machine.address(),
-            network::API_SERVICE.to_owned(),
-            machine.name.clone(),
-        ]);
-        self.sign("kube-apiserver", None, names)?
-            .write(&etc, "apiserver")?;
+        let mut names = suffixes.map(|suffix| format!("kubernetes{suffix}")).to_vec();
+        names.extend([machine.address(), network::API_SERVICE.to_owned(), machine.name.clone()]);
+        self.sign("kube-apiserver", None, names)?.write(&etc, "apiserver")?;
         let kubelet_client = self.sign("kube-apiserver", Some("system:masters"), Vec::new())?;
         kubelet_client.write(&etc, "apiserver-kubelet")?;
         let accounts = KeyPair::generate()?;
@@ -103,13 +85,7 @@ impl Authority {
         write(etc.join("service-accounts.pub"), &accounts.public_key_pem())
     }
 
-    fn write_kubeconfig(
-        &self,
-        server: &str,
-        user: &str,
-        group: Option<&str>,
-        path: &Path,
-    ) -> Result<()> {
+    fn write_kubeconfig(&self, server: &str, user: &str, group: Option<&str>, path: &Path) -> Result<()> {
         let signed = self.sign(user, group, Vec::new())?;
         let (certificate, key) = (&signed.certificate, &signed.key);
         let text = templates::kubeconfig(server, user, &self.certificate, certificate, key);
@@ -123,19 +99,11 @@ impl Authority {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, name);
         if let Some(group) = group {
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, group);
+            params.distinguished_name.push(DnType::OrganizationName, group);
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
-        Ok(Signed {
-            certificate: params.signed_by(&pair, &issuer)?.pem(),
-            key: pair.serialize_pem(),
-        })
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        Ok(Signed { certificate: params.signed_by(&pair, &issuer)?.pem(), key: pair.serialize_pem() })
     }
 }
 

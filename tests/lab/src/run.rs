@@ -8,10 +8,7 @@ use anyhow::{Context, Result, bail};
 
 /// Runs a command to its end and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| missing(command))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| missing(command))?;
     finish(command, output)
 }
 
@@ -38,12 +35,7 @@ pub fn ip(words: &str) -> Result<String> {
 
 fn finish(command: &Command, output: std::process::Output) -> Result<String> {
     if !output.status.success() {
-        bail!(
-            "{} failed ({}): {}",
-            describe(command),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{} failed ({}): {}", describe(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -57,10 +49,6 @@ fn missing(command: &Command) -> String {
 
 fn describe(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(
-        command
-            .get_args()
-            .map(|arg| arg.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
     words.join(" ")
 }

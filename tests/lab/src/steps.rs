@@ -17,10 +17,7 @@ pub struct Steps {
 impl Steps {
     /// Steps on standard error, or none at all.
     pub fn new(shown: bool) -> Self {
-        Self {
-            shown,
-            terminal: std::io::stderr().is_terminal(),
-        }
+        Self { shown, terminal: std::io::stderr().is_terminal() }
     }
 
     /// Does one thing under its name.
@@ -54,17 +51,9 @@ impl Steps {
             let word = if good { "done" } else { "failed" };
             eprintln!("lab: {name}: {word} in {seconds:.1} s");
         } else if good {
-            eprintln!(
-                "  {} {name} {}",
-                mark.green(),
-                format!("{seconds:.1} s").dimmed()
-            );
+            eprintln!("  {} {name} {}", mark.green(), format!("{seconds:.1} s").dimmed());
         } else {
-            eprintln!(
-                "  {} {name} {}",
-                mark.red(),
-                format!("{seconds:.1} s").dimmed()
-            );
+            eprintln!("  {} {name} {}", mark.red(), format!("{seconds:.1} s").dimmed());
         }
     }
 }

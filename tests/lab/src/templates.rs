@@ -21,28 +21,13 @@ pub fn files(machine: &Machine, paths: &Paths) -> Vec<(&'static str, String)> {
     });
     let mut files = vec![("run.sh", fill(&script, machine, paths))];
     if machine.role != Role::ControlPlane {
-        files.push(etc(
-            "lib/grampus/Corefile",
-            include_str!("templates/Corefile"),
-        ));
-        files.push(etc(
-            "lib/grampus/kube-proxy.yaml",
-            include_str!("templates/kube-proxy.yaml"),
-        ));
+        files.push(etc("lib/grampus/Corefile", include_str!("templates/Corefile")));
+        files.push(etc("lib/grampus/kube-proxy.yaml", include_str!("templates/kube-proxy.yaml")));
     }
     if machine.is_node() {
-        files.push(etc(
-            "lib/grampus/kubelet.yaml",
-            include_str!("templates/kubelet.yaml"),
-        ));
-        files.push(etc(
-            "lib/grampus/containerd.toml",
-            include_str!("templates/containerd.toml"),
-        ));
-        files.push(etc(
-            "lib/grampus/cni/lab.conflist",
-            include_str!("templates/cni.conflist"),
-        ));
+        files.push(etc("lib/grampus/kubelet.yaml", include_str!("templates/kubelet.yaml")));
+        files.push(etc("lib/grampus/containerd.toml", include_str!("templates/containerd.toml")));
+        files.push(etc("lib/grampus/cni/lab.conflist", include_str!("templates/cni.conflist")));
     }
     files
 }
@@ -74,9 +59,7 @@ pub fn cluster(machines: &[Machine]) -> String {
 /// The names of a node's volumes, which are also their directories.
 pub fn volumes(node: &Machine) -> Vec<String> {
     let numbers = 1..=VOLUMES_PER_NODE;
-    numbers
-        .map(|number| format!("{}-volume-{number:02}", node.name))
-        .collect()
+    numbers.map(|number| format!("{}-volume-{number:02}", node.name)).collect()
 }
 
 /// A kubeconfig with everything inside, so that it works wherever it is copied.
@@ -101,11 +84,7 @@ pub fn resolv_conf(server: &str) -> String {
 
 fn fill(text: &str, machine: &Machine, paths: &Paths) -> String {
     // The client is no node; kube-proxy only wants a name that exists, and would wait 30 s for another.
-    let proxy_node = if machine.is_node() {
-        machine.name.as_str()
-    } else {
-        "node-1"
-    };
+    let proxy_node = if machine.is_node() { machine.name.as_str() } else { "node-1" };
     let group = format!("grampus/{}", machine.name);
     text.replace("@NAME@", &machine.name)
         .replace("@ADDRESS@", &machine.address())

@@ -34,7 +34,11 @@ impl Cluster {
         log();
         let authority = Authority::new()?;
         let operator = authority.issue(agent::OPERATOR, &[])?;
-        let tls = wire_client::tls_config(authority.pem().as_bytes(), operator.certificate.as_bytes(), operator.key.as_bytes())?;
+        let tls = wire_client::tls_config(
+            authority.pem().as_bytes(),
+            operator.certificate.as_bytes(),
+            operator.key.as_bytes(),
+        )?;
         let dir = tempfile::Builder::new().prefix("gr").tempdir_in(fast_dir())?;
         Ok(Self { authority, dir, tls, members: Vec::new() })
     }
@@ -84,7 +88,8 @@ impl Cluster {
 
     fn make(&self) -> anyhow::Result<Member> {
         let name = format!("shop-{}", self.members.len());
-        let ip = IpAddr::V4(Ipv4Addr::new(127, 83, (std::process::id() % 250) as u8, NEXT.fetch_add(1, Ordering::SeqCst)));
+        let ip =
+            IpAddr::V4(Ipv4Addr::new(127, 83, (std::process::id() % 250) as u8, NEXT.fetch_add(1, Ordering::SeqCst)));
         let dir = self.dir.path().join(self.members.len().to_string());
         let pair = self.authority.issue(&name, &[format!("{name}.shop-instances.test.svc")])?;
         self.authority.write(&dir.join("tls"), &pair)?;
@@ -117,7 +122,10 @@ impl Cluster {
 
     /// The record of all members, led by the first.
     pub fn record(&self, epoch: u64, phase: Phase, generation: u64, acks: u32) -> Record {
-        let members = self.members.iter().map(|member| record::Member { name: member.name.clone(), incarnation: member.incarnation });
+        let members = self
+            .members
+            .iter()
+            .map(|member| record::Member { name: member.name.clone(), incarnation: member.incarnation });
         Record {
             epoch,
             phase,
@@ -192,7 +200,12 @@ pub fn ended(report: &MemberReport, kind: JobKind) -> bool {
 /// Whether a replica acknowledges.
 pub fn acknowledges(report: &MemberReport) -> bool {
     report.standing == Standing::Good
-        && facts(report).is_ok_and(|facts| facts.replication.as_ref().is_some_and(|channel| channel.acknowledges && channel.receiver == ThreadState::On))
+        && facts(report).is_ok_and(|facts| {
+            facts
+                .replication
+                .as_ref()
+                .is_some_and(|channel| channel.acknowledges && channel.receiver == ThreadState::On)
+        })
 }
 
 /// Where data lives: in memory where there is room. Processes are killed here and machines are not, so an fsync

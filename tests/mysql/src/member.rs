@@ -255,7 +255,8 @@ pub fn facts(report: &MemberReport) -> anyhow::Result<&ServerFacts> {
 }
 
 fn mysqld() -> anyhow::Result<String> {
-    let cache = std::env::var("GRAMPUS_CACHE").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cache/grampus")))?;
+    let cache = std::env::var("GRAMPUS_CACHE")
+        .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cache/grampus")))?;
     let path = format!("{cache}/mysql/bin/mysqld");
     if !Path::new(&path).exists() {
         bail!("there is no {path}: tests/lab/setup.sh makes it");

@@ -19,7 +19,9 @@ type Result<T = ()> = anyhow::Result<T>;
 async fn waiting_insert(primary: &Member, id: u32) -> Result<JoinHandle<std::result::Result<(), mysql_async::Error>>> {
     let mut app = primary.client("app").await?;
     let insert = tokio::spawn(async move { app.query_drop(format!("INSERT INTO t VALUES ({id}, 0)")).await });
-    primary.wait("a commit waits", |report| facts(report).is_ok_and(|facts| facts.semi_sync.waiting_commits == 1)).await?;
+    primary
+        .wait("a commit waits", |report| facts(report).is_ok_and(|facts| facts.semi_sync.waiting_commits == 1))
+        .await?;
     Ok(insert)
 }
 
@@ -76,7 +78,8 @@ async fn a_cluster_is_made_and_fails_over_without_losing_what_it_acknowledged() 
 /// Clones the first member to an empty second one, which then acknowledges.
 async fn clone_second(cluster: &mut Cluster, record: &Record) -> Result<Record> {
     let donor = cluster.member(0).endpoint().await?;
-    let record = Record { generation: 1, primary_server_uuid: Some(donor.server_uuid), phase: Phase::Serving, ..record.clone() };
+    let record =
+        Record { generation: 1, primary_server_uuid: Some(donor.server_uuid), phase: Phase::Serving, ..record.clone() };
     cluster.add_empty().await?;
     let since = Instant::now();
     let begun = cluster.member(1).command(&record, Command::Clone { donor: donor.clone() }).await?;
@@ -123,7 +126,10 @@ async fn fail_over(cluster: &Cluster, record: &Record) -> Result {
     let (reported, killed) = tokio::try_join!(reported, killed)?;
     eprintln!("measured: exit reported: {} ms", reported.saturating_duration_since(killed).as_millis());
     let report = primary.wait("its logs are read", |report| offline_gtids(report).is_some()).await?;
-    assert!(executed.is_subset_of(offline_gtids(&report).expect("just seen")), "the binary log holds what was executed");
+    assert!(
+        executed.is_subset_of(offline_gtids(&report).expect("just seen")),
+        "the binary log holds what was executed"
+    );
     replica.wait("the lost source is seen", |report| receiver(report) != Some(ThreadState::On)).await?;
 
     let claimed = claim(record);
@@ -273,7 +279,8 @@ async fn what_was_received_survives_a_new_source_and_a_restart_and_is_executed_b
     app.query_drop("ALTER TABLE t ADD COLUMN w INT").await?;
     app.query_drop("UPDATE t SET v = 1 WHERE id = 1").await?;
     let all = cluster.member(0).executed().await?;
-    let received = |report: &MemberReport| facts(report).is_ok_and(|facts| all.is_subset_of(&facts.received.union(&before)));
+    let received =
+        |report: &MemberReport| facts(report).is_ok_and(|facts| all.is_subset_of(&facts.received.union(&before)));
     cluster.member(1).wait("the update is received", received).await?;
     let held = cluster.member(1).facts().await?;
     assert!(!all.is_subset_of(&held.executed), "the lock holds the applier");
@@ -284,7 +291,10 @@ async fn what_was_received_survives_a_new_source_and_a_restart_and_is_executed_b
     }
     let third = cluster.member(2).endpoint().await?;
     let chosen = choose(&claimed, cluster.member(2), &third, &all);
-    cluster.member(2).wait("the third has it all", |report| facts(report).is_ok_and(|facts| all.is_subset_of(&facts.known()))).await?;
+    cluster
+        .member(2)
+        .wait("the third has it all", |report| facts(report).is_ok_and(|facts| all.is_subset_of(&facts.known())))
+        .await?;
     cluster.member(2).done(&chosen, promote(None, &all)).await?;
     let report = cluster.member(1).follow(&chosen, cluster.member(2)).await?;
     let kept = facts(&report)?;
@@ -405,7 +415,8 @@ async fn data_is_never_made_over_data_and_a_failed_copy_leaves_the_old() -> Resu
     let (cluster, record) = Cluster::serving(2, 1).await?;
     let refused = cluster.member(0).command(&record, Command::Initialize).await?;
     assert!(matches!(refused.outcome, Outcome::Refused { .. }));
-    let refused = cluster.member(0).command(&record, Command::Clone { donor: cluster.member(1).endpoint().await? }).await?;
+    let refused =
+        cluster.member(0).command(&record, Command::Clone { donor: cluster.member(1).endpoint().await? }).await?;
     assert!(matches!(refused.outcome, Outcome::Refused { .. }));
 
     let replica = cluster.member(1);
@@ -494,6 +505,7 @@ async fn at_rest() -> Result {
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
     let after_name = stat.rsplit_once(')').expect("a name").1;
-    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().expect("a number")).sum();
+    let ticks: f64 =
+        after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().expect("a number")).sum();
     ticks / 100.0
 }

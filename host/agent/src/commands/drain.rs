@@ -32,7 +32,9 @@ pub async fn drain(member: &Arc<Member>, record: &Record, patience: Duration) ->
     match result {
         Ok(()) => Outcome::Done,
         Err(why) => match reopen(member, record).await {
-            Ok(()) => failed(format!("not drained within {} ms: {why}; taken back, it is open again", patience.as_millis())),
+            Ok(()) => {
+                failed(format!("not drained within {} ms: {why}; taken back, it is open again", patience.as_millis()))
+            }
             Err(worse) => failed(format!("not drained: {why}; and not open again: {worse}")),
         },
     }
@@ -51,7 +53,10 @@ pub async fn undrain(member: &Arc<Member>, record: &Record) -> Outcome {
 
 fn objection(member: &Member, record: &Record) -> Option<String> {
     if record.primary != member.name() || record.phase != Phase::Serving {
-        return Some(format!("only the primary of a Serving record is drained, this one says {} and {:?}", record.primary, record.phase));
+        return Some(format!(
+            "only the primary of a Serving record is drained, this one says {} and {:?}",
+            record.primary, record.phase
+        ));
     }
     let running = member.supervisor.now().running();
     if !running.is_some_and(|running| member.was_opened(running)) {

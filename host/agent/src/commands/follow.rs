@@ -29,7 +29,9 @@ pub async fn follow(member: &Arc<Member>, record: &Record, source: &Endpoint) ->
         return refused("nobody receives while the record is Freezing; expected Promoting or Serving");
     }
     if record.primary == member.name() {
-        return refused("this member is the record's primary; it is opened by Promote, which also fetches what it lacks");
+        return refused(
+            "this member is the record's primary; it is opened by Promote, which also fetches what it lacks",
+        );
     }
     let running = match member.ensure_started().await {
         Ok(running) => running,
@@ -93,7 +95,8 @@ async fn is_set_up(
     acknowledge: bool,
 ) -> Result<bool, SqlError> {
     let Some(channel) = channel.filter(|channel| replication::receives_from(channel, source)) else { return Ok(false) };
-    let stranger = channel.receiver == ThreadState::On && channel.source_uuid.is_some_and(|uuid| uuid != source.server_uuid);
+    let stranger =
+        channel.receiver == ThreadState::On && channel.source_uuid.is_some_and(|uuid| uuid != source.server_uuid);
     Ok(!stranger && semi_sync::replica_side(session).await? == acknowledge)
 }
 
@@ -123,7 +126,9 @@ pub(super) fn wants_acks(member: &Member) -> bool {
     let remembered = member.state.get();
     let source = remembered.following.as_ref().map(|following| following.source.member.as_str());
     let primary = remembered.record.as_ref().map(|record| record.primary.as_str());
-    source.is_some() && source == primary && remembered.may_acknowledge(member.name(), member.incarnation(), &member.boot_id)
+    source.is_some()
+        && source == primary
+        && remembered.may_acknowledge(member.name(), member.incarnation(), &member.boot_id)
 }
 
 /// Waits until the receiver is connected, and checks to whom.
@@ -148,7 +153,10 @@ async fn connected(member: &Arc<Member>, source: &Endpoint) -> Outcome {
         (ThreadState::On, Some(uuid)) if uuid == source.server_uuid => Outcome::Done,
         (ThreadState::On, Some(uuid)) => {
             leave_stranger(Arc::clone(member)).await;
-            failed(format!("{} answers as server {uuid}, expected {} of {}", source.host, source.server_uuid, source.member))
+            failed(format!(
+                "{} answers as server {uuid}, expected {} of {}",
+                source.host, source.server_uuid, source.member
+            ))
         }
         (ThreadState::Off, _) => failed(format!("the receiver ended: {}", channel.receiver_error)),
         _ => Outcome::Pending { waiting_for: format!("the connection to {}: {}", source.host, channel.receiver_error) },

@@ -59,7 +59,8 @@ fn begin(
     member.set_job(kind, JobState::Running { stage: "beginning".to_owned() });
     let member = Arc::clone(member);
     tokio::spawn(async move {
-        let result = tokio::spawn(work).await.unwrap_or_else(|why| Err(anyhow::anyhow!("the agent has a defect: {why}")));
+        let result =
+            tokio::spawn(work).await.unwrap_or_else(|why| Err(anyhow::anyhow!("the agent has a defect: {why}")));
         member.look_at_data();
         let state = match result {
             Ok(()) => JobState::Done,

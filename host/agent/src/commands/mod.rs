@@ -133,7 +133,9 @@ async fn in_turn(member: &Arc<Member>, record: &Record, command: Command) -> Out
 
 fn busy(member: &Member) -> Outcome {
     let waiting_for = match member.job() {
-        Some(topology::facts::Job { kind, state: topology::facts::JobState::Running { stage } }) => format!("{kind:?}: {stage}"),
+        Some(topology::facts::Job { kind, state: topology::facts::JobState::Running { stage } }) => {
+            format!("{kind:?}: {stage}")
+        }
         _ => "the command before this one".to_owned(),
     };
     Outcome::Pending { waiting_for }

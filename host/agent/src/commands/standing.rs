@@ -27,7 +27,10 @@ pub async fn grant(member: &Arc<Member>, claim: Claim, barrier: &GtidSet) -> Out
     };
     let missing = barrier.subtract(&known);
     if !missing.is_empty() {
-        return refused(format!("{} transactions of the barrier have not been received yet: {missing}", missing.count()));
+        return refused(format!(
+            "{} transactions of the barrier have not been received yet: {missing}",
+            missing.count()
+        ));
     }
     let proved = member.proved_now();
     if let Err(why) = member.state.change_under(claim, |remembered| remembered.proved = proved).await {

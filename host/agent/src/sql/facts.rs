@@ -115,7 +115,9 @@ fn uuid(text: &str) -> Result<Uuid, SqlError> {
 fn cell<T: mysql_async::prelude::FromValue>(row: &Row, index: usize) -> Result<T, SqlError> {
     match row.get_opt(index) {
         Some(Ok(value)) => Ok(value),
-        _ => Err(unexpected(&format!("column {index} of {:?}", row.columns_ref().first().map(|first| first.name_str())))),
+        _ => {
+            Err(unexpected(&format!("column {index} of {:?}", row.columns_ref().first().map(|first| first.name_str()))))
+        }
     }
 }
 

@@ -72,7 +72,8 @@ pub async fn point(
         // With the applier running the relay logs stay, and auto-positioning must not be named again (3081).
         start_applier(session, facts.replication.as_ref()).await?;
         stays_running(session).await?;
-        let change = format!("CHANGE REPLICATION SOURCE TO {place}, SOURCE_USER = {account}, SOURCE_PASSWORD = {password}");
+        let change =
+            format!("CHANGE REPLICATION SOURCE TO {place}, SOURCE_USER = {account}, SOURCE_PASSWORD = {password}");
         return session.run(&change, THREADS).await;
     }
     let ca = quote(&config.tls.join("ca.crt").display().to_string());
@@ -107,5 +108,13 @@ async fn stays_running(session: &mut Session) -> Result<(), SqlError> {
 /// [`SqlError`]
 pub async fn remove(session: &mut Session) -> Result<(), SqlError> {
     session.run("STOP REPLICA", THREADS).await?;
+    session.run("RESET REPLICA ALL", THREADS).await
+}
+
+/// Removes a channel whose relay logs are not there and never were: that of a copy's donor.
+///
+/// # Errors
+/// [`SqlError`]
+pub async fn forget(session: &mut Session) -> Result<(), SqlError> {
     session.run("RESET REPLICA ALL", THREADS).await
 }

@@ -71,7 +71,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(there) = maps.get_opt(&name).await.map_err(explain)?
         && !there.labels().contains_key(labels::POLICY)
     {
-        bail!("ConfigMap {name} is there and holds no policy (it lacks the label {}); choose another name", labels::POLICY);
+        bail!(
+            "ConfigMap {name} is there and holds no policy (it lacks the label {}); choose another name",
+            labels::POLICY
+        );
     }
     let size = packed.len();
     let patch = Patch::Apply(config_map(&name, &site.namespace, module.digest(), packed));
@@ -102,7 +105,8 @@ fn config_map(name: &str, namespace: &str, digest: &str, packed: Vec<u8>) -> Con
 /// Who uses this ConfigMap, and how to begin to.
 async fn users(site: &Site, name: &str) -> String {
     // Only to be helpful: not everybody who may write ConfigMaps may list clusters.
-    let clusters = site.api::<MysqlCluster>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+    let clusters =
+        site.api::<MysqlCluster>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
     told(name, &clusters)
 }
 
@@ -111,7 +115,9 @@ fn told(name: &str, clusters: &[MysqlCluster]) -> String {
     let mut used = false;
     for cluster in clusters {
         let policy = cluster.spec.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref());
-        let Some(source) = policy.and_then(|policy| policy.module.as_ref()).map(|module| &module.config_map) else { continue };
+        let Some(source) = policy.and_then(|policy| policy.module.as_ref()).map(|module| &module.config_map) else {
+            continue;
+        };
         if source.name != name {
             continue;
         }
@@ -124,7 +130,10 @@ fn told(name: &str, clusters: &[MysqlCluster]) -> String {
         }
     }
     if !used {
-        let _ = writeln!(text, "A MysqlCluster uses it by:\n  spec: {{policies: {{primarySelection: {{module: {{configMap: {{name: {name}, key: {KEY}}}}}}}}}}}");
+        let _ = writeln!(
+            text,
+            "A MysqlCluster uses it by:\n  spec: {{policies: {{primarySelection: {{module: {{configMap: {{name: {name}, key: {KEY}}}}}}}}}}}"
+        );
     }
     text
 }

@@ -110,7 +110,8 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(candidate: &'a Candidate) -> Self {
-        let pairs = |list: &'a [(String, String)]| list.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let pairs =
+            |list: &'a [(String, String)]| list.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         Self {
             labels: pairs(&candidate.labels),
             facts: pairs(&candidate.facts),

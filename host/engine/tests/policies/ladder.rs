@@ -14,7 +14,10 @@ fn refused(bytes: &[u8]) -> LoadError {
 #[test]
 fn what_is_no_component_is_refused_with_a_way_out() {
     let error = refused(fixtures::NOT_WASM);
-    assert!(matches!(&error, LoadError::NotWasm { found } if found.starts_with("text beginning with \"#!/bin/sh")), "{error}");
+    assert!(
+        matches!(&error, LoadError::NotWasm { found } if found.starts_with("text beginning with \"#!/bin/sh")),
+        "{error}"
+    );
     let error = refused(fixtures::CORE_MODULE);
     assert_eq!(error, LoadError::CoreModule);
     assert!(error.to_string().contains("wasm-tools component new"), "{error}");
@@ -97,7 +100,10 @@ fn compiling_is_bounded_in_memory() {
 #[test]
 fn compiling_is_bounded_in_processor_time() {
     let error = expensive(|limits| limits.compile_cpu_seconds = 1);
-    assert!(matches!(&error, LoadError::CompileLimit { limit } if limit.starts_with("1 s of processor time")), "{error}");
+    assert!(
+        matches!(&error, LoadError::CompileLimit { limit } if limit.starts_with("1 s of processor time")),
+        "{error}"
+    );
 }
 
 #[test]

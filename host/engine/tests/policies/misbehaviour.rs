@@ -30,7 +30,10 @@ fn a_module_that_fails_a_rehearsal_is_refused() {
         }
     }
     let error = bind(json!({"do": "trap-in-settings"})).unwrap_err();
-    assert!(matches!(&error, LoadError::SettingsCheck(failure) if failure.message.contains("panic over settings")), "{error}");
+    assert!(
+        matches!(&error, LoadError::SettingsCheck(failure) if failure.message.contains("panic over settings")),
+        "{error}"
+    );
 }
 
 #[test]

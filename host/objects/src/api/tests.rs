@@ -5,9 +5,8 @@ use rstest::rstest;
 use super::{MysqlCluster, crds};
 
 fn named(name: &str, spec: &str) -> MysqlCluster {
-    let yaml = format!(
-        "apiVersion: grampus.dev/v1alpha1\nkind: MysqlCluster\nmetadata: {{name: {name}}}\nspec: {spec}\n"
-    );
+    let yaml =
+        format!("apiVersion: grampus.dev/v1alpha1\nkind: MysqlCluster\nmetadata: {{name: {name}}}\nspec: {spec}\n");
     serde_saphyr::from_str(&yaml).unwrap()
 }
 

@@ -5,10 +5,9 @@
 
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity,
-    PodSecurityContext, PodSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
-    SecretProjection, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
-    VolumeProjection, WeightedPodAffinityTerm,
+    EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSecurityContext,
+    PodSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecretVolumeSource,
+    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -120,11 +119,7 @@ fn mysql(cluster: &ValidatedCluster) -> Container {
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some([AGENT, "agent"].map(str::to_owned).into()),
         env: Some(environment(cluster)),
-        ports: Some(vec![
-            port("mysql", ports::MYSQL),
-            port("agent", ports::AGENT),
-            port("health", ports::HEALTH),
-        ]),
+        ports: Some(vec![port("mysql", ports::MYSQL), port("agent", ports::AGENT), port("health", ports::HEALTH)]),
         resources: Some(cluster.resources.clone()),
         security_context: Some(restricted()),
         // Starting and living are the agent's: mysqld may be cloning for hours or waiting for a decision.
@@ -170,10 +165,7 @@ fn volumes(cluster: &ValidatedCluster) -> Vec<Volume> {
         project(&root_secret, &[(root_key, "root-password")]),
         project(
             &names::internal_secret(name),
-            &[
-                (keys::ADMIN_PASSWORD, "admin-password"),
-                (keys::REPLICATION_PASSWORD, "replication-password"),
-            ],
+            &[(keys::ADMIN_PASSWORD, "admin-password"), (keys::REPLICATION_PASSWORD, "replication-password")],
         ),
         project(&names::app_secret(name), &[(keys::PASSWORD, "app-password")]),
     ];
@@ -198,10 +190,7 @@ fn volumes(cluster: &ValidatedCluster) -> Vec<Volume> {
         },
         Volume {
             name: "config".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: names::config(name),
-                ..ConfigMapVolumeSource::default()
-            }),
+            config_map: Some(ConfigMapVolumeSource { name: names::config(name), ..ConfigMapVolumeSource::default() }),
             ..Volume::default()
         },
     ]
@@ -216,17 +205,10 @@ fn scratch(name: &str, source: EmptyDirVolumeSource) -> Volume {
 }
 
 fn project(secret: &str, files: &[(&str, &str)]) -> VolumeProjection {
-    let items = files.iter().map(|(key, path)| KeyToPath {
-        key: (*key).to_owned(),
-        path: (*path).to_owned(),
-        mode: None,
-    });
+    let items =
+        files.iter().map(|(key, path)| KeyToPath { key: (*key).to_owned(), path: (*path).to_owned(), mode: None });
     VolumeProjection {
-        secret: Some(SecretProjection {
-            name: secret.to_owned(),
-            items: Some(items.collect()),
-            optional: None,
-        }),
+        secret: Some(SecretProjection { name: secret.to_owned(), items: Some(items.collect()), optional: None }),
         ..VolumeProjection::default()
     }
 }

@@ -86,10 +86,13 @@ pub(super) const BY_NAME: &[(&str, Rule)] = &[
     ("persisted_globals_load", Refuse("SET PERSIST would override what Grampus sets", LEAVE)),
     ("persist_only_admin_x509_subject", Refuse("SET PERSIST would override what Grampus sets", LEAVE)),
     ("persist_sensitive_variables_in_plaintext", Refuse("SET PERSIST would override what Grampus sets", LEAVE)),
-    ("lower_case_table_names", Refuse(
-        "it is fixed when the data directory is made",
-        "set spec.bootstrap.new.lowerCaseTableNames when you create a cluster",
-    )),
+    (
+        "lower_case_table_names",
+        Refuse(
+            "it is fixed when the data directory is made",
+            "set spec.bootstrap.new.lowerCaseTableNames when you create a cluster",
+        ),
+    ),
     ("datadir", Refuse(FILES, LEAVE)),
     ("basedir", Refuse("it belongs to the image", LEAVE)),
     ("tmpdir", Refuse(FILES, LEAVE)),

@@ -15,10 +15,7 @@ const RESERVED: [&str; 4] = ["grampus.dev/", "app.kubernetes.io/", "apps.kuberne
 const SYSTEM_DATABASES: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
 
 pub(super) fn secret_key(secret: &SecretKey) -> SecretReference {
-    SecretReference {
-        name: secret.name.clone(),
-        key: secret.key.clone().unwrap_or_else(|| PASSWORD.to_owned()),
-    }
+    SecretReference { name: secret.name.clone(), key: secret.key.clone().unwrap_or_else(|| PASSWORD.to_owned()) }
 }
 
 pub(super) fn database(bootstrap: Option<&Bootstrap>, problems: &mut Vec<Problem>) -> Database {
@@ -55,9 +52,7 @@ pub(super) fn database(bootstrap: Option<&Bootstrap>, problems: &mut Vec<Problem
 }
 
 fn is_plain(name: &str, longest: usize) -> bool {
-    !name.is_empty()
-        && name.len() <= longest
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    !name.is_empty() && name.len() <= longest && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
 pub(super) fn pod_metadata(extra: Option<&ExtraMetadata>, problems: &mut Vec<Problem>) -> Metadata {

@@ -71,7 +71,8 @@ impl Worker {
         let (wanted, digest) = with_digest(&wanted);
         if let Some(live) = live {
             let standing = Applied { digest: digest.clone(), resource_version: live.resource_version() };
-            if covers(&wanted, &serde_json::to_value(live).unwrap_or_default()) || self.applied.says(&child, &standing) {
+            if covers(&wanted, &serde_json::to_value(live).unwrap_or_default()) || self.applied.says(&child, &standing)
+            {
                 return Ok(());
             }
         }

@@ -39,9 +39,10 @@ pub struct Live {
 /// Reads everything at once.
 pub async fn dereference(client: &Client, cluster: &ValidatedCluster) -> Result<Live, Error> {
     let (name, namespace) = (&cluster.identity.name, &cluster.identity.namespace);
-    let secrets = try_join_all(SecretKind::ALL.map(|kind| async move {
-        Ok::<_, Error>((kind, get::<Secret>(client, namespace, &kind.name(name)).await?))
-    }));
+    let secrets =
+        try_join_all(SecretKind::ALL.map(|kind| async move {
+            Ok::<_, Error>((kind, get::<Secret>(client, namespace, &kind.name(name)).await?))
+        }));
     let root = async {
         match &cluster.root_password {
             Some(secret) => get::<Secret>(client, namespace, &secret.name).await,
@@ -96,7 +97,12 @@ pub fn foreign(cluster: &ValidatedCluster, live: &Live) -> Vec<Trouble> {
         let kept = **kind == SecretKind::Root && cluster.root_password.is_some();
         !kept && !is_ours(secret, cluster)
     });
-    children.into_iter().flatten().flatten().chain(secrets.filter_map(|(_, secret)| standing(cluster, secret))).collect()
+    children
+        .into_iter()
+        .flatten()
+        .flatten()
+        .chain(secrets.filter_map(|(_, secret)| standing(cluster, secret)))
+        .collect()
 }
 
 /// Nothing for the cluster's own, and else why it cannot be used.

@@ -113,12 +113,7 @@ async fn carry_out(worker: &Worker, cluster: &MysqlCluster) -> Result<Outcome, E
 }
 
 /// Destructured without `..`, so that a child that is added cannot be forgotten here.
-async fn bring_about(
-    worker: &Worker,
-    cluster: &ValidatedCluster,
-    live: &Live,
-    wanted: Children,
-) -> Result<(), Error> {
+async fn bring_about(worker: &Worker, cluster: &ValidatedCluster, live: &Live, wanted: Children) -> Result<(), Error> {
     secrets::ensure(worker, cluster, live).await?;
     let Children { config, instances, primary, replicas, budget, stateful_set } = wanted;
     worker.apply(config, live.config.as_ref()).await?;
@@ -166,8 +161,7 @@ fn troubled(cluster: &ValidatedCluster, troubles: &[Trouble]) -> Outcome {
     let waits = troubles.iter().all(|trouble| trouble.reason == WAITING);
     // What a person has to see to comes before what will pass.
     let first = troubles.iter().find(|trouble| trouble.reason != WAITING).or(troubles.first());
-    let (reason, subject) =
-        first.map_or(("Unknown", ""), |trouble| (trouble.reason, trouble.problem.field.as_str()));
+    let (reason, subject) = first.map_or(("Unknown", ""), |trouble| (trouble.reason, trouble.problem.field.as_str()));
     let problems: Vec<Problem> = troubles.iter().map(|trouble| trouble.problem.clone()).collect();
     let applied = Finding::new(RESOURCES_APPLIED, Status::False, reason, Problem::join(&problems));
     let next = Action::requeue(if waits { SOON } else { LOOK_AGAIN });

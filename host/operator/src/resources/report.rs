@@ -67,12 +67,7 @@ fn news<'a>(outcome: &'a Outcome, before: &[Condition]) -> Vec<&'a Finding> {
 }
 
 /// An Event that cannot be written is not worth failing for: the condition says the same.
-async fn tell(
-    worker: &Worker,
-    about: k8s_openapi::api::core::v1::ObjectReference,
-    finding: &Finding,
-    subject: &str,
-) {
+async fn tell(worker: &Worker, about: k8s_openapi::api::core::v1::ObjectReference, finding: &Finding, subject: &str) {
     // Events with the same action are counted as one, so the action names what this one is about.
     let action = if subject.is_empty() || finding.status == Status::True { &finding.reason } else { subject };
     let event = Event {

@@ -168,11 +168,7 @@ fn contents(
     Ok(entries.into_iter().map(|(key, text)| (key.to_owned(), text)).collect())
 }
 
-fn known_or_new(
-    authority: &mut Option<Pair>,
-    identity: &Identity,
-    now: Timestamp,
-) -> Result<Pair, rcgen::Error> {
+fn known_or_new(authority: &mut Option<Pair>, identity: &Identity, now: Timestamp) -> Result<Pair, rcgen::Error> {
     if let Some(known) = authority {
         return Ok(known.clone());
     }
@@ -271,9 +267,7 @@ mod tests {
 
     #[test]
     fn the_password_that_a_person_keeps_must_be_there() {
-        let cluster = shop(
-            r#"{"storage": {"size": "1Gi"}, "rootPasswordSecret": {"name": "mine", "key": "root"}}"#,
-        );
+        let cluster = shop(r#"{"storage": {"size": "1Gi"}, "rootPasswordSecret": {"name": "mine", "key": "root"}}"#);
         let mut live = complete(&cluster);
         assert!(!live.secrets.contains_key(&SecretKind::Root), "none is made up then");
         assert_eq!(troubles(&cluster, &live)[0].problem.field, "spec.rootPasswordSecret.name");

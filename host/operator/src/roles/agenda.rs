@@ -109,7 +109,8 @@ impl Agenda {
         if let Some(refusal) = refusal.filter(|_| named && open) {
             self.finish(Outcome::Failed, format!("{refusal}; nothing was changed"), None).await;
         } else if Timestamp::now() >= current.until && open {
-            let why = choice.and_then(Choice::refusal).unwrap_or_else(|| "writes under way did not end in time".to_owned());
+            let why =
+                choice.and_then(Choice::refusal).unwrap_or_else(|| "writes under way did not end in time".to_owned());
             self.finish(Outcome::Failed, format!("{why}; the former primary takes writes as before"), None).await;
         }
     }

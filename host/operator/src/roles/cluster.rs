@@ -126,7 +126,8 @@ impl Cluster {
             let again = self.act(&snapshot, &assessment.steps, object).await?;
             self.agenda.settle(&snapshot, choice.as_ref()).await;
             if !again {
-                let quiet = assessment.steps.is_empty() && assessment.waiting.is_empty() && assessment.question.is_none();
+                let quiet =
+                    assessment.steps.is_empty() && assessment.waiting.is_empty() && assessment.question.is_none();
                 self.endpoints.label(&snapshot, &self.context.cache).await;
                 self.publisher.publish(object, &snapshot, &assessment, &self.board).await;
                 return Ok(quiet);
@@ -137,7 +138,8 @@ impl Cluster {
 
     /// One snapshot, and the clocks that depend on it.
     fn look(&mut self, desired: Desired) -> Snapshot {
-        self.raise_barrier = self.record.as_ref().and_then(|versioned| self.board.raise_barrier(versioned.record.claim()));
+        self.raise_barrier =
+            self.record.as_ref().and_then(|versioned| self.board.raise_barrier(versioned.record.claim()));
         let snapshot = observe(self, desired);
         let open = open_primary(&snapshot).is_some();
         match (open, self.without_primary) {
@@ -169,7 +171,14 @@ impl Cluster {
                 reason: format!("{named} was named by the operation"),
                 ranking: Vec::new(),
             };
-            return Choice { answer, by: "the operation".to_owned(), failures: Vec::new(), took_micros: 0, trigger: question.trigger, verdict: None };
+            return Choice {
+                answer,
+                by: "the operation".to_owned(),
+                failures: Vec::new(),
+                took_micros: 0,
+                trigger: question.trigger,
+                verdict: None,
+            };
         }
         let held_for = Duration::from_millis(question.without_primary_ms);
         let trigger: Trigger = question.trigger;
@@ -188,7 +197,13 @@ impl Cluster {
         Ok(false)
     }
 
-    async fn advance(&mut self, snapshot: &Snapshot, to: &Record, because: &str, object: &MysqlCluster) -> anyhow::Result<bool> {
+    async fn advance(
+        &mut self,
+        snapshot: &Snapshot,
+        to: &Record,
+        because: &str,
+        object: &MysqlCluster,
+    ) -> anyhow::Result<bool> {
         let owner = kube::Resource::controller_owner_ref(object, &());
         match self.records.replace(&self.key.name, self.record.as_ref(), to, owner).await {
             Ok(written) => {
@@ -223,9 +238,9 @@ impl Cluster {
     fn send(&self, snapshot: &Snapshot, member: &str, order: &Order) {
         let (Some(link), Some(record)) = (self.links.get(member), &self.record) else { return };
         let other = match order {
-            Order::Clone { donor: name } | Order::Follow { source: name } | Order::Promote { source: Some(name), .. } => {
-                endpoint(snapshot, name)
-            }
+            Order::Clone { donor: name }
+            | Order::Follow { source: name }
+            | Order::Promote { source: Some(name), .. } => endpoint(snapshot, name),
             _ => None,
         };
         let errand = Errand {
@@ -255,7 +270,8 @@ impl Cluster {
                 server_name: format!("{name}.{}.{}.svc", names::instances_service(&self.key.name), self.key.namespace),
                 tls: tls.clone(),
             };
-            let before = self.links.get(&name).map_or((None, Seen::NotProbed), |link| (Some(link.address()), link.seen()));
+            let before =
+                self.links.get(&name).map_or((None, Seen::NotProbed), |link| (Some(link.address()), link.seen()));
             if before.0 != Some(target.address) {
                 self.links.insert(name, Link::open(target, before.1, self.wake.clone()));
             }

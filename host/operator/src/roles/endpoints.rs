@@ -59,7 +59,9 @@ impl Endpoints {
                 api.create(&PostParams::default(), &wanted).await?;
             }
             Some(current) if epoch_of(&current) > epoch => {
-                anyhow::bail!("EndpointSlice {name} was written in a later epoch than {epoch}; the record is read again");
+                anyhow::bail!(
+                    "EndpointSlice {name} was written in a later epoch than {epoch}; the record is read again"
+                );
             }
             Some(mut current) => {
                 if current.endpoints != wanted.endpoints || epoch_of(&current) != epoch {
@@ -77,7 +79,9 @@ impl Endpoints {
     }
 
     /// The record owns the slices, so that they go when the cluster goes.
-    async fn owner(&self) -> anyhow::Result<Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>>> {
+    async fn owner(
+        &self,
+    ) -> anyhow::Result<Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>>> {
         let clusters: Api<objects::api::MysqlCluster> = Api::namespaced(self.client.clone(), &self.key.namespace);
         let cluster = clusters.get(&self.key.name).await?;
         Ok(kube::Resource::controller_owner_ref(&cluster, &()).map(|owner| vec![owner]))

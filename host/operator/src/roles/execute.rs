@@ -136,7 +136,9 @@ impl Errand {
             let failure = self.run(&board).await.err();
             let took_ms = started.elapsed().as_millis();
             match &failure {
-                None => tracing::info!(cluster = self.cluster, member = self.member, order = %self.order, took_ms, "done"),
+                None => {
+                    tracing::info!(cluster = self.cluster, member = self.member, order = %self.order, took_ms, "done")
+                }
                 Some(failure) => {
                     tracing::info!(cluster = self.cluster, member = self.member, order = %self.order, took_ms, failure, "not done");
                 }
@@ -154,7 +156,8 @@ impl Errand {
             _ => USUAL,
         };
         let request = Request { wire: WIRE_VERSION, record: self.record.clone(), command };
-        let response = self.caller.command(&request, within).await.map_err(|error| format!("{}: {error}", self.order))?;
+        let response =
+            self.caller.command(&request, within).await.map_err(|error| format!("{}: {error}", self.order))?;
         if let (Order::SetAcks { .. }, Outcome::Done) = (&self.order, &response.outcome)
             && let topology::facts::ServerState::Running(facts) = &response.report.server
         {
@@ -172,7 +175,8 @@ impl Errand {
     }
 
     async fn command(&self, board: &Board) -> Result<Command, String> {
-        let other = || self.other.clone().ok_or_else(|| format!("{}: where that member is, is not known yet", self.order));
+        let other =
+            || self.other.clone().ok_or_else(|| format!("{}: where that member is, is not known yet", self.order));
         Ok(match &self.order {
             Order::Store => Command::Store,
             Order::Initialize => Command::Initialize,
@@ -201,7 +205,8 @@ impl Errand {
             return Ok(barrier.clone());
         }
         let primary = self.primary.as_ref().ok_or("the primary cannot be asked for a barrier")?;
-        let report = primary.probe(USUAL).await.map_err(|error| format!("asking the primary for a barrier: {error}"))?;
+        let report =
+            primary.probe(USUAL).await.map_err(|error| format!("asking the primary for a barrier: {error}"))?;
         let topology::facts::ServerState::Running(facts) = report.server else {
             return Err("the primary does not run, so there is no barrier".to_owned());
         };

@@ -61,9 +61,9 @@ fn pod_facts(cluster: &Cluster, pod: &Pod) -> PodFacts {
         ip: address_of(pod).unwrap_or_default(),
         zone: node.as_ref().and_then(|node| node.labels().get(ZONE).cloned()).unwrap_or_default(),
         node_ready: node.as_ref().is_some_and(is_ready),
-        node_cordoned: node.as_ref().is_some_and(|node| {
-            node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
-        }),
+        node_cordoned: node
+            .as_ref()
+            .is_some_and(|node| node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         labels: pod.labels().iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         node: node_name,

@@ -10,7 +10,8 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Resource};
 use objects::api::{
-    AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, PoliciesStatus, PolicyStatus,
+    AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, PoliciesStatus,
+    PolicyStatus,
 };
 use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, Status, WRITES_BLOCKED};
 use tokio::time::Instant;
@@ -57,7 +58,14 @@ impl Choice {
     /// The answer where no policy could be asked.
     pub fn nobody(trigger: Trigger) -> Self {
         let reason = "no policy is loaded yet".to_owned();
-        Self { answer: Answer::Hold { reason }, by: "grampus".to_owned(), failures: Vec::new(), took_micros: 0, trigger, verdict: None }
+        Self {
+            answer: Answer::Hold { reason },
+            by: "grampus".to_owned(),
+            failures: Vec::new(),
+            took_micros: 0,
+            trigger,
+            verdict: None,
+        }
     }
 
     /// Why somebody was chosen, if somebody was.
@@ -162,7 +170,11 @@ impl Publisher {
                     from: to.primary.clone(),
                     planned,
                 });
-                let (type_, reason) = if planned { (EventType::Normal, "SwitchoverStarted") } else { (EventType::Warning, "FailoverStarted") };
+                let (type_, reason) = if planned {
+                    (EventType::Normal, "SwitchoverStarted")
+                } else {
+                    (EventType::Warning, "FailoverStarted")
+                };
                 (type_, reason, format!("epoch {}: {because}", to.epoch))
             }
             Phase::Promoting if before.is_some_and(|before| before.phase == Phase::Promoting) => {
@@ -192,7 +204,13 @@ impl Publisher {
             epoch: i64::try_from(to.epoch).unwrap_or(i64::MAX),
             milliseconds: i64::try_from(took.as_millis()).ok(),
         });
-        format!("{} leads since epoch {}; {} ms after {} was given up", to.primary, to.epoch, took.as_millis(), ongoing.from)
+        format!(
+            "{} leads since epoch {}; {} ms after {} was given up",
+            to.primary,
+            to.epoch,
+            took.as_millis(),
+            ongoing.from
+        )
     }
 
     /// Events of the same reason and action are counted as one, with the words of the first: an action names
@@ -212,13 +230,20 @@ impl Publisher {
     }
 
     /// Writes the status if it says something new.
-    pub async fn publish(&mut self, object: &MysqlCluster, snapshot: &Snapshot, assessment: &Assessment, board: &Board) {
+    pub async fn publish(
+        &mut self,
+        object: &MysqlCluster,
+        snapshot: &Snapshot,
+        assessment: &Assessment,
+        board: &Board,
+    ) {
         if self.published.is_none()
             && let Some(status) = &object.status
         {
             // What an earlier operator reported is history, and goes on being reported.
             self.last_failover = self.last_failover.take().or_else(|| status.last_failover.clone());
-            let answer = status.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref()?.last_answer.clone());
+            let answer =
+                status.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref()?.last_answer.clone());
             self.last_answer = self.last_answer.take().or(answer);
         }
         let before = self.published.as_ref().or(object.status.as_ref());
@@ -268,9 +293,16 @@ impl Publisher {
         self.told = Some(note);
     }
 
-    fn status(&self, snapshot: &Snapshot, assessment: &Assessment, board: &Board, before: &[Condition]) -> MysqlClusterStatus {
+    fn status(
+        &self,
+        snapshot: &Snapshot,
+        assessment: &Assessment,
+        board: &Board,
+        before: &[Condition],
+    ) -> MysqlClusterStatus {
         let open = open_primary(snapshot);
-        let members: Vec<_> = snapshot.members.iter().map(|member| member_status(snapshot, assessment, board, member)).collect();
+        let members: Vec<_> =
+            snapshot.members.iter().map(|member| member_status(snapshot, assessment, board, member)).collect();
         let ready = members.iter().filter(|member| member.ready).count();
         let desired = snapshot.desired.replicas;
         let policy = self.context.policies.in_force(&self.key);
@@ -303,8 +335,12 @@ fn member_status(snapshot: &Snapshot, assessment: &Assessment, board: &Board, me
     let leads = open_primary(snapshot) == Some(member.name.as_str());
     let good = record.is_some_and(|record| member.in_good_standing(record));
     let channel = member.server().and_then(|facts| facts.replication.as_ref());
-    let follows = channel.is_some_and(|channel| channel.receiver == ThreadState::On && channel.applier == ThreadState::On);
-    let quarantined = assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Errant { member: who, .. } if *who == member.name));
+    let follows =
+        channel.is_some_and(|channel| channel.receiver == ThreadState::On && channel.applier == ThreadState::On);
+    let quarantined = assessment
+        .waiting
+        .iter()
+        .any(|waiting| matches!(waiting, Waiting::Errant { member: who, .. } if *who == member.name));
     let role = match &member.probe {
         Probe::Unreachable { .. } | Probe::NotProbed => MemberRole::Unknown,
         Probe::Known { .. } if leads => MemberRole::Primary,
@@ -345,11 +381,20 @@ fn message(assessment: &Assessment, board: &Board, member: &MemberView) -> Optio
         Probe::NotProbed | Probe::Known { .. } => None,
     };
     let config = member.report().and_then(|report| report.config_error.clone());
-    let parts: Vec<String> = [waiting, unreachable, config, board.failure(&member.name).map(|failure| failure.what)].into_iter().flatten().collect();
+    let parts: Vec<String> = [waiting, unreachable, config, board.failure(&member.name).map(|failure| failure.what)]
+        .into_iter()
+        .flatten()
+        .collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-fn conditions(snapshot: &Snapshot, assessment: &Assessment, ready: usize, policy: Option<&PolicyStatus>, before: &[Condition]) -> Vec<Condition> {
+fn conditions(
+    snapshot: &Snapshot,
+    assessment: &Assessment,
+    ready: usize,
+    policy: Option<&PolicyStatus>,
+    before: &[Condition],
+) -> Vec<Condition> {
     let open = open_primary(snapshot);
     let why: Vec<String> = assessment.waiting.iter().map(ToString::to_string).collect();
     let why = if why.is_empty() { "working on it".to_owned() } else { why.join("; ") };
@@ -362,10 +407,17 @@ fn conditions(snapshot: &Snapshot, assessment: &Assessment, ready: usize, policy
         let status = if holds { Status::True } else { Status::False };
         Finding::new(kind, status, reason, message).over(before, None, &now)
     };
-    let in_force = || policy.map_or_else(|| "the embedded default".to_owned(), |policy| format!("{} {}", policy.name, policy.version));
+    let in_force = || {
+        policy.map_or_else(|| "the embedded default".to_owned(), |policy| format!("{} {}", policy.name, policy.version))
+    };
     vec![
         match (all, open) {
-            (true, Some(primary)) => said(READY, true, "AllMembersReady", format!("{primary} takes writes; every member is in good standing")),
+            (true, Some(primary)) => said(
+                READY,
+                true,
+                "AllMembersReady",
+                format!("{primary} takes writes; every member is in good standing"),
+            ),
             (_, None) => said(READY, false, "NoPrimary", why.clone()),
             (false, Some(_)) => said(READY, false, "MembersMissing", why.clone()),
         },

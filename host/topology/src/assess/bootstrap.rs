@@ -27,11 +27,11 @@ pub(super) fn without_record(snapshot: &Snapshot) -> Assessment {
     if !missing.is_empty() {
         return Assessment { waiting: vec![Waiting::Members { missing }], ..Assessment::default() };
     }
-    let with_data = snapshot.members.iter().find(|member| {
-        member.report().is_some_and(|report| report.data != DataState::Empty)
-    });
+    let with_data =
+        snapshot.members.iter().find(|member| member.report().is_some_and(|report| report.data != DataState::Empty));
     if let Some(member) = with_data {
-        let needs = format!("{} has data that no record belongs to; restore the record or remove that volume", member.name);
+        let needs =
+            format!("{} has data that no record belongs to; restore the record or remove that volume", member.name);
         return Assessment { waiting: vec![Waiting::Adoption { needs }], ..Assessment::default() };
     }
     let Some(first) = snapshot.members.first() else { return Assessment::default() };
@@ -55,9 +55,8 @@ pub(super) fn without_record(snapshot: &Snapshot) -> Assessment {
 /// Takes over the newest record that the members remember, once all of its members were heard of: none of them
 /// can then remember a newer one.
 fn adopt(snapshot: &Snapshot, newest: &Record) -> Assessment {
-    let silent = newest.members.iter().filter(|member| {
-        snapshot.member(&member.name).and_then(MemberView::report).is_none()
-    });
+    let silent =
+        newest.members.iter().filter(|member| snapshot.member(&member.name).and_then(MemberView::report).is_none());
     let silent: Vec<_> = silent.map(|member| member.name.clone()).collect();
     if !silent.is_empty() {
         let needs = format!("every member of epoch {} has to answer; missing: {}", newest.epoch, silent.join(", "));
@@ -114,7 +113,9 @@ fn initialize(record: &Record, primary: &MemberView) -> Assessment {
     }
     let job = report.job.as_ref().filter(|job| job.kind == JobKind::Initialize);
     match job.map(|job| &job.state) {
-        Some(JobState::Running { stage }) => assessment.waiting.push(waiting_for(primary, format!("initializing: {stage}"))),
+        Some(JobState::Running { stage }) => {
+            assessment.waiting.push(waiting_for(primary, format!("initializing: {stage}")))
+        }
         Some(JobState::Failed { error }) => {
             assessment.waiting.push(waiting_for(primary, format!("initializing failed: {error}")));
             command(&mut assessment, primary, Order::Initialize);
@@ -165,9 +166,9 @@ fn open(snapshot: &Snapshot, record: &Record, primary: &MemberView) -> Assessmen
 }
 
 fn settle(record: &Record, ready: &[&MemberView], acks: u32) -> Step {
-    let replicas = ready.iter().filter_map(|member| {
-        Some(Member { name: member.name.clone(), incarnation: member.incarnation()? })
-    });
+    let replicas = ready
+        .iter()
+        .filter_map(|member| Some(Member { name: member.name.clone(), incarnation: member.incarnation()? }));
     let mut members: Vec<_> = record.members.iter().cloned().chain(replicas).collect();
     members.sort_by(|left, right| left.name.cmp(&right.name));
     members.dedup_by(|left, right| left.name == right.name);

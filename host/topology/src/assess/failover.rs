@@ -127,20 +127,21 @@ fn lost(snapshot: &Snapshot, record: &Record, because: String) -> Assessment {
 fn expected(snapshot: &Snapshot, record: &Record) -> Result<(), TooFew> {
     let needed = record.freeze_quorum();
     let replicas = voters(snapshot, record).filter(|member| member.name != record.primary);
-    let (fit, unfit): (Vec<_>, Vec<_>) = replicas.partition(|member| {
-        member.in_good_standing(record) && member.server().is_some()
-    });
+    let (fit, unfit): (Vec<_>, Vec<_>) =
+        replicas.partition(|member| member.in_good_standing(record) && member.server().is_some());
     let reachable = voters(snapshot, record).filter(|member| member.report().is_some()).count();
-    let primary_intact = snapshot.member(&record.primary).is_some_and(|primary| {
-        primary.opened_as_primary_of(record) && primary.report().is_some()
-    });
+    let primary_intact = snapshot
+        .member(&record.primary)
+        .is_some_and(|primary| primary.opened_as_primary_of(record) && primary.report().is_some());
     if fit.len() >= needed || (primary_intact && reachable >= needed) {
         return Ok(());
     }
     let why = |member: &MemberView| match &member.probe {
         Probe::Unreachable { error, .. } => format!("its agent does not answer: {error}"),
         Probe::NotProbed => "its agent has not been reached yet".to_owned(),
-        Probe::Known { .. } if !member.in_good_standing(record) => "it may have forgotten what it acknowledged".to_owned(),
+        Probe::Known { .. } if !member.in_good_standing(record) => {
+            "it may have forgotten what it acknowledged".to_owned()
+        }
         Probe::Known { .. } => "its mysqld does not answer".to_owned(),
     };
     let missing = unfit.into_iter().map(|member| (member.name.clone(), why(member))).collect();

@@ -100,7 +100,8 @@ impl Care<'_> {
         }
         if !replicates_from(self.member, self.primary) {
             let error = facts.replication.as_ref().map(|channel| channel.receiver_error.as_str()).unwrap_or_default();
-            let why = if error.is_empty() { "beginning to follow".to_owned() } else { format!("not receiving: {error}") };
+            let why =
+                if error.is_empty() { "beginning to follow".to_owned() } else { format!("not receiving: {error}") };
             self.wait(assessment, why);
             // A receiver that is trying goes on by itself. Stopping it to say so again waits for its attempt to
             // end, and a freeze would wait behind that.
@@ -238,12 +239,7 @@ fn raise_acks(snapshot: &Snapshot, record: &Record, primary: &MemberView, assess
             && member.server().is_some_and(|facts| barrier.is_subset_of(&facts.known()))
     });
     if holders.count() as u32 >= raising {
-        let to = Record {
-            generation: record.generation + 1,
-            acks: raising,
-            raising_acks: None,
-            ..record.clone()
-        };
+        let to = Record { generation: record.generation + 1, acks: raising, raising_acks: None, ..record.clone() };
         advance(assessment, to, format!("every commit is on {raising} replicas before its client hears of it"));
     }
 }

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use topology::assess::assess;
 use topology::decision::{Answer, Question};
-use topology::facts::{DataState, MemberReport, Replication, SemiSync, ServerFacts, ServerState, Standing, ThreadState};
+use topology::facts::{
+    DataState, MemberReport, Replication, SemiSync, ServerFacts, ServerState, Standing, ThreadState,
+};
 use topology::gtid::GtidSet;
 use topology::guard::guard;
 use topology::plan::{Order, Step, plan};
@@ -95,7 +97,10 @@ impl World {
     }
 
     pub fn open(&self) -> Vec<String> {
-        let open = self.nodes.iter().filter(|(_, node)| node.running && node.server.as_ref().is_some_and(|server| server.open));
+        let open = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.running && node.server.as_ref().is_some_and(|server| server.open));
         open.map(|(name, _)| name.clone()).collect()
     }
 
@@ -112,7 +117,9 @@ impl World {
         let mut acks = 0;
         for (other, node) in &mut self.nodes {
             let attached = *other != name && node.running && node.reachable && reachable;
-            if let Some(server) = node.server.as_mut().filter(|server| attached && server.source.as_deref() == Some(&name)) {
+            if let Some(server) =
+                node.server.as_mut().filter(|server| attached && server.source.as_deref() == Some(&name))
+            {
                 server.received = server.received.union(&transaction);
                 acks += u32::from(server.acknowledges);
             }
@@ -128,8 +135,12 @@ impl World {
     /// Replication catches up everywhere it can.
     pub fn replicate(&mut self) {
         for _ in 0..self.nodes.len() {
-            let logs: BTreeMap<_, _> = self.nodes.iter().filter(|(_, node)| node.running && node.reachable)
-                .filter_map(|(name, node)| Some((name.clone(), node.server.as_ref()?.executed.clone()))).collect();
+            let logs: BTreeMap<_, _> = self
+                .nodes
+                .iter()
+                .filter(|(_, node)| node.running && node.reachable)
+                .filter_map(|(name, node)| Some((name.clone(), node.server.as_ref()?.executed.clone())))
+                .collect();
             for node in self.nodes.values_mut().filter(|node| node.running) {
                 let reachable = node.reachable;
                 let Some(server) = node.server.as_mut() else { continue };
@@ -165,7 +176,12 @@ impl World {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let members = self.nodes.iter().enumerate().map(|(ordinal, (name, node))| self.view(ordinal as u32, name, node)).collect();
+        let members = self
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(ordinal, (name, node))| self.view(ordinal as u32, name, node))
+            .collect();
         Snapshot {
             namespace: "default".to_owned(),
             cluster: "shop".to_owned(),
@@ -218,7 +234,11 @@ impl World {
 
     fn facts(&self, server: &Server) -> ServerFacts {
         let replication = server.source.as_ref().map(|source| {
-            let there = self.nodes.get(source).filter(|node| node.running && node.reachable).and_then(|node| node.server.as_ref());
+            let there = self
+                .nodes
+                .get(source)
+                .filter(|node| node.running && node.reachable)
+                .and_then(|node| node.server.as_ref());
             Replication {
                 source_host: ip(source),
                 source_uuid: there.map(|server| server.uuid),
@@ -229,8 +249,14 @@ impl World {
                 acknowledges: server.acknowledges && there.is_some(),
             }
         });
-        let clients = self.nodes.values().filter(|node| node.running && node.reachable).filter_map(|node| node.server.as_ref());
-        let clients = clients.filter(|other| other.acknowledges && other.source.as_ref().is_some_and(|source| self.nodes[source].server.as_ref().is_some_and(|mine| mine.uuid == server.uuid)));
+        let clients =
+            self.nodes.values().filter(|node| node.running && node.reachable).filter_map(|node| node.server.as_ref());
+        let clients = clients.filter(|other| {
+            other.acknowledges
+                && other.source.as_ref().is_some_and(|source| {
+                    self.nodes[source].server.as_ref().is_some_and(|mine| mine.uuid == server.uuid)
+                })
+        });
         ServerFacts {
             pid: 1,
             started_unix_ms: 0,
@@ -242,7 +268,12 @@ impl World {
             offline: !server.open,
             read_only: !server.open,
             replication,
-            semi_sync: SemiSync { enabled: true, wait_count: server.wait_count, clients: clients.count() as u32, waiting_commits: 0 },
+            semi_sync: SemiSync {
+                enabled: true,
+                wait_count: server.wait_count,
+                clients: clients.count() as u32,
+                waiting_commits: 0,
+            },
         }
     }
 
@@ -253,7 +284,9 @@ impl World {
         let mut steps = assessment.steps;
         if let Some(asked) = &assessment.question {
             let answer = match &asked.named {
-                Some(named) => Answer::Promote { candidate: named.clone(), reason: "named".to_owned(), ranking: Vec::new() },
+                Some(named) => {
+                    Answer::Promote { candidate: named.clone(), reason: "named".to_owned(), ranking: Vec::new() }
+                }
                 None => policy(&asked.question),
             };
             match guard(&snapshot, &answer) {
@@ -295,11 +328,19 @@ impl World {
         let Some(record) = self.record.clone() else { return };
         let (incarnation, uuid) = (self.fresh(), self.fresh());
         let donor = match order {
-            Order::Clone { donor } => self.nodes[donor].server.as_ref().filter(|_| self.nodes[donor].running).map(|server| server.executed.clone()),
+            Order::Clone { donor } => self.nodes[donor]
+                .server
+                .as_ref()
+                .filter(|_| self.nodes[donor].running)
+                .map(|server| server.executed.clone()),
             _ => None,
         };
         let source_log = match order {
-            Order::Promote { source: Some(source), .. } => self.nodes[source].server.as_ref().filter(|_| self.nodes[source].running && self.nodes[source].reachable).map(|server| server.executed.union(&server.received)),
+            Order::Promote { source: Some(source), .. } => self.nodes[source]
+                .server
+                .as_ref()
+                .filter(|_| self.nodes[source].running && self.nodes[source].reachable)
+                .map(|server| server.executed.union(&server.received)),
             _ => None,
         };
         let node = self.nodes.get_mut(name).unwrap();
@@ -307,9 +348,12 @@ impl World {
             return;
         }
         node.record = Some(record.clone());
-        let opened = node.opened_in_epoch.is_some_and(|opened| opened >= record.primary_since_epoch) && record.primary == name;
+        let opened =
+            node.opened_in_epoch.is_some_and(|opened| opened >= record.primary_since_epoch) && record.primary == name;
         match order {
-            Order::Initialize if node.incarnation.is_none() => *node = Node { record: Some(record), ..Node::with_data(incarnation, uuid, GtidSet::new(), true) },
+            Order::Initialize if node.incarnation.is_none() => {
+                *node = Node { record: Some(record), ..Node::with_data(incarnation, uuid, GtidSet::new(), true) }
+            }
             Order::Clone { .. } => {
                 if let Some(executed) = donor {
                     *node = Node { record: Some(record), ..Node::with_data(incarnation, uuid, executed, false) };
@@ -318,7 +362,10 @@ impl World {
             Order::Start => node.running = node.server.is_some(),
             Order::Follow { source } => {
                 node.running = node.server.is_some();
-                let votes = record.members.iter().any(|member| member.name == name && Some(member.incarnation) == node.incarnation);
+                let votes = record
+                    .members
+                    .iter()
+                    .any(|member| member.name == name && Some(member.incarnation) == node.incarnation);
                 let acknowledges = node.good && votes;
                 if let Some(server) = &mut node.server {
                     server.source = Some(source.clone());
@@ -372,7 +419,16 @@ impl World {
 
 impl Node {
     fn empty() -> Self {
-        Self { reachable: true, running: false, server: None, incarnation: None, record: None, opened_in_epoch: None, good: false, next: 0 }
+        Self {
+            reachable: true,
+            running: false,
+            server: None,
+            incarnation: None,
+            record: None,
+            opened_in_epoch: None,
+            good: false,
+            next: 0,
+        }
     }
 
     fn with_data(incarnation: Uuid, uuid: Uuid, executed: GtidSet, good: bool) -> Self {
@@ -398,7 +454,9 @@ pub fn ip(name: &str) -> String {
 pub fn choose_first(question: &Question) -> Answer {
     let eligible = question.candidates.iter().find(|candidate| candidate.is_eligible());
     match eligible {
-        Some(candidate) => Answer::Promote { candidate: candidate.name.clone(), reason: "first".to_owned(), ranking: Vec::new() },
+        Some(candidate) => {
+            Answer::Promote { candidate: candidate.name.clone(), reason: "first".to_owned(), ranking: Vec::new() }
+        }
         None => Answer::Hold { reason: "nobody is eligible".to_owned() },
     }
 }

@@ -47,7 +47,10 @@ fn an_option_that_breaks_durability_is_told_and_not_used() {
             let value: i64 = member.ask("SELECT @@GLOBAL.sync_binlog").await?;
             ensure!(value == 1, "{} runs with sync_binlog={value}", member.name);
         }
-        ensure!(cluster.fingerprints().await? == before && cluster.primary().await? == primary, "the cluster was touched");
+        ensure!(
+            cluster.fingerprints().await? == before && cluster.primary().await? == primary,
+            "the cluster was touched"
+        );
         cluster.patch_spec(json!({ "config": null })).await?;
         cluster.wait_condition(SPEC_VALID, "True", TOLD).await.map(drop)
     });
@@ -94,7 +97,10 @@ fn a_secret_without_the_key_is_told() {
             Ok(message) => message,
             Err(_) => told(&cluster, SPEC_VALID, "keyless-passwords").await?,
         };
-        ensure!(message.contains("rootPasswordSecret") && message.contains("root"), "it should name the field: {message}");
+        ensure!(
+            message.contains("rootPasswordSecret") && message.contains("root"),
+            "it should name the field: {message}"
+        );
         secrets.delete("keyless-passwords", &DeleteParams::default()).await?;
         cluster.remove().await
     });

@@ -123,7 +123,8 @@ async fn replicate(members: &[Member]) -> Result<()> {
         ))
         .await?;
         conn.query_drop("START REPLICA").await?;
-        let caught: Option<i64> = conn.query_first(format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', 30)")).await?;
+        let caught: Option<i64> =
+            conn.query_first(format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', 30)")).await?;
         ensure!(caught == Some(0), "{} does not catch up", member.name);
     }
     Ok(())

@@ -72,7 +72,10 @@ fn writes_never_stop_for_a_killed_replica() {
             .await?;
         nothing_is_lost(&cluster, writer, "mysqld of a replica killed").await?;
         let after = cluster.record().await?;
-        ensure!((after.epoch, &after.primary) == (record.epoch, &record.primary), "the primary was replaced for nothing");
+        ensure!(
+            (after.epoch, &after.primary) == (record.epoch, &record.primary),
+            "the primary was replaced for nothing"
+        );
         Ok(())
     });
 }

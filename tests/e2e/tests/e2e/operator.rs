@@ -50,7 +50,10 @@ fn a_cluster_serves_without_an_operator() {
         operator.scale(2).await?;
         nothing_is_lost(&cluster, alone?, "no operator").await?;
         let after = cluster.record().await?;
-        ensure!((after.epoch, &after.primary) == (record.epoch, &record.primary), "the returned operator moved the primary");
+        ensure!(
+            (after.epoch, &after.primary) == (record.epoch, &record.primary),
+            "the returned operator moved the primary"
+        );
         ensure!(cluster.fingerprints().await? == before, "something was restarted");
         Ok(())
     });

@@ -30,7 +30,8 @@ async fn wait_in_force(cluster: &Cluster, name: &str) -> Result<()> {
     cluster
         .wait_for(&format!("{name} to be in force"), TOLD, || async {
             let condition = cluster.condition(POLICY_READY).await?;
-            let ready = condition.is_some_and(|condition| condition.status == "True" && condition.message.contains(name));
+            let ready =
+                condition.is_some_and(|condition| condition.status == "True" && condition.message.contains(name));
             Ok((ready && in_force(cluster).await?.name == name).then_some(()))
         })
         .await
@@ -38,7 +39,8 @@ async fn wait_in_force(cluster: &Cluster, name: &str) -> Result<()> {
 
 /// Applies a spec that names a bad module, and expects to be told why while nothing else changes.
 async fn is_refused(cluster: &Cluster, spec: Value, why: &str) -> Result<()> {
-    let (before, fingerprints, primary) = (in_force(cluster).await?, cluster.fingerprints().await?, cluster.primary().await?);
+    let (before, fingerprints, primary) =
+        (in_force(cluster).await?, cluster.fingerprints().await?, cluster.primary().await?);
     cluster.patch_spec(spec).await?;
     cluster
         .wait_for(&format!("PolicyReady=False with `{why}`"), TOLD, || async {
@@ -50,7 +52,10 @@ async fn is_refused(cluster: &Cluster, spec: Value, why: &str) -> Result<()> {
     let after = in_force(cluster).await?;
     ensure!((&after.name, &after.digest) == (&before.name, &before.digest), "another policy is in force: {after:?}");
     ensure!(after.problem.is_some(), "the status does not say what is wrong");
-    ensure!(cluster.primary().await? == primary && cluster.fingerprints().await? == fingerprints, "the cluster was touched");
+    ensure!(
+        cluster.primary().await? == primary && cluster.fingerprints().await? == fingerprints,
+        "the cluster was touched"
+    );
     Ok(())
 }
 

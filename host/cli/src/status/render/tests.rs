@@ -16,7 +16,8 @@ fn at(seconds_ago: i64) -> Time {
 }
 
 fn record() -> Record {
-    let members = (0..3).map(|ordinal| Member { name: format!("shop-{ordinal}"), incarnation: Uuid::from_u128(ordinal) });
+    let members =
+        (0..3).map(|ordinal| Member { name: format!("shop-{ordinal}"), incarnation: Uuid::from_u128(ordinal) });
     Record {
         epoch: 2,
         phase: Phase::Serving,
@@ -84,7 +85,12 @@ fn healthy() -> MysqlCluster {
     cluster.status = Some(MysqlClusterStatus {
         observed_generation: Some(3),
         conditions: vec![
-            condition("SpecValid", "True", "ValidWithWarnings", "spec.resources.limits.memory: is not set, so the buffer pool stays at 128 MiB; set it"),
+            condition(
+                "SpecValid",
+                "True",
+                "ValidWithWarnings",
+                "spec.resources.limits.memory: is not set, so the buffer pool stays at 128 MiB; set it",
+            ),
             condition("Ready", "True", "AllMembersReady", "shop-1 takes writes"),
             condition("WritesBlocked", "False", "EnoughReplicas", "enough replicas acknowledge"),
         ],
@@ -134,10 +140,12 @@ fn a_cluster_in_trouble() {
     status.members[1].role = MemberRole::Quarantined;
     status.members[1].ready = false;
     status.members[1].message = Some("shop-1 holds transactions that no primary committed".to_owned());
-    status.members[2] = MemberStatus { message: Some("connection refused".to_owned()), ..member(2, MemberRole::Unknown) };
+    status.members[2] =
+        MemberStatus { message: Some("connection refused".to_owned()), ..member(2, MemberRole::Unknown) };
     let policy = status.policies.as_mut().unwrap().primary_selection.as_mut().unwrap();
     policy.problem = Some("spec.policies.primarySelection.settings.zones[1]: zone `a` is listed twice".to_owned());
-    policy.last_answer.as_mut().unwrap().verdict = Some("`shop-1` cannot lead: it holds transactions that no primary committed".to_owned());
+    policy.last_answer.as_mut().unwrap().verdict =
+        Some("`shop-1` cannot lead: it holds transactions that no primary committed".to_owned());
     let record = Record { epoch: 3, phase: Phase::Freezing, raising_acks: Some(2), ..record() };
     insta::assert_snapshot!(shown(&cluster, Some(&record), PLAIN));
 }
