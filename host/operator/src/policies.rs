@@ -136,13 +136,17 @@ impl Policies {
             None => None,
         };
         let source = fetched.as_ref().map_or_else(|| "embedded".to_owned(), |(source, _)| source.clone());
-        let (engine, slot) = (self.engine.clone(), slot.clone());
+        let (engine, slot, named) = (self.engine.clone(), slot.clone(), fetched.is_some());
         let bound = tokio::task::spawn_blocking(move || {
             let module = match fetched {
                 Some((_, bytes)) => engine.load(&bytes),
                 None => engine.embedded(),
             }?;
             let binding = engine.bind(module, &settings)?;
+            if !named {
+                // A module that was taken out of the spec is not to come back as the last that worked.
+                slot.selection.clear();
+            }
             slot.selection.swap(binding);
             Ok::<_, engine::LoadError>(())
         });

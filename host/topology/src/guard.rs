@@ -130,9 +130,9 @@ pub fn guard(snapshot: &Snapshot, answer: &Answer) -> Result<Approved, Refusal> 
 
 /// What a switchover can expect: the primary still serves, so nothing is frozen and the union is what it holds.
 pub(crate) fn prospective_quorum(snapshot: &Snapshot, record: &Record) -> Option<crate::quorum::Quorum> {
-    let asked = snapshot.switchover.as_ref().is_some_and(|switchover| switchover.from == record.primary);
+    snapshot.planned(record)?;
     let primary = snapshot.member(&record.primary)?.server()?;
-    asked.then(|| crate::quorum::Quorum { union: primary.executed.clone(), counts_former_primary: false })
+    Some(crate::quorum::Quorum { union: primary.executed.clone(), counts_former_primary: false })
 }
 
 /// The server_uuid of a running member, or the recorded one of a primary that is stopped.

@@ -129,7 +129,8 @@ fn drain_or_claim(snapshot: &Snapshot, record: &Record, approved: &Approved) -> 
         .and_then(|primary| primary.server())
         .is_some_and(|facts| facts.offline && facts.read_only && facts.semi_sync.waiting_commits == 0);
     if drained {
-        claim(record, format!("switchover from {} to {}", record.primary, approved.primary()))
+        let because = snapshot.planned(record).map(|planned| planned.because).unwrap_or_default();
+        claim(record, format!("{} gives way to {}: {because}", record.primary, approved.primary()))
     } else {
         Step::Command { member: record.primary.clone(), order: Order::Drain }
     }

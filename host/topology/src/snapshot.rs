@@ -60,6 +60,15 @@ pub struct Switchover {
     pub left_ms: u64,
 }
 
+/// A change of primary that is due while the primary still serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The member that was named; None asks the policy.
+    pub to: Option<String>,
+    /// Why the primary gives way.
+    pub because: String,
+}
+
 /// One member at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -124,6 +133,17 @@ impl Snapshot {
     /// The view of a member.
     pub fn member(&self, name: &str) -> Option<&MemberView> {
         self.members.iter().find(|member| member.name == name)
+    }
+
+    /// The planned change of primary that is due under this record: the one somebody asked for, or the one that the
+    /// deletion of the primary's pod calls for while its mysqld still runs.
+    pub fn planned(&self, record: &Record) -> Option<Planned> {
+        let asked = self.switchover.as_ref().filter(|asked| asked.from == record.primary && asked.left_ms > 0);
+        if let Some(asked) = asked {
+            return Some(Planned { to: asked.to.clone(), because: "a switchover was asked for".to_owned() });
+        }
+        let pod = self.member(&record.primary)?.pod.as_ref()?;
+        pod.terminating.then(|| Planned { to: None, because: "its pod is being deleted".to_owned() })
     }
 }
 

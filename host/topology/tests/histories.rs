@@ -93,6 +93,36 @@ fn a_switchover_moves_the_role_and_kills_nothing() {
 }
 
 #[test]
+fn a_deleted_primary_gives_way_before_it_ends() {
+    let mut world = World::serving(3);
+    assert!(world.write());
+    world.delete_pod("shop-0");
+    world.settle(40, choose_first);
+    assert_eq!(world.primary().as_deref(), Some("shop-1"), "{:#?}", world.log);
+    assert!(world.nodes["shop-0"].running, "the role moved while its mysqld still ran");
+    assert!(!world.log.iter().any(|line| line.contains("fence")), "{:#?}", world.log);
+    world.replace_pod("shop-0");
+    world.settle(40, choose_first);
+    assert_eq!(world.primary().as_deref(), Some("shop-1"), "{:#?}", world.log);
+    assert!(world.log.iter().any(|line| line.contains("shop-0 gives way to shop-1: its pod is being deleted")));
+}
+
+#[test]
+fn a_deleted_primary_without_a_successor_serves_until_it_ends() {
+    let mut world = World::serving(3);
+    for name in ["shop-0", "shop-1", "shop-2"] {
+        world.delete_pod(name);
+    }
+    world.settle(10, choose_first);
+    assert_eq!(world.primary().as_deref(), Some("shop-0"), "{:#?}", world.log);
+    for name in ["shop-0", "shop-1", "shop-2"] {
+        world.replace_pod(name);
+    }
+    world.settle(40, choose_first);
+    assert!(world.primary().is_some(), "{:#?}", world.log);
+}
+
+#[test]
 fn a_drain_that_runs_out_of_time_is_undone() {
     let mut world = World::serving(3);
     world.switchover = Some(Switchover { to: None, from: "shop-0".to_owned(), left_ms: 30_000 });
@@ -142,6 +172,8 @@ enum Event {
     Pass,
     Kill(usize),
     PowerOff(usize),
+    DeletePod(usize),
+    ReplacePod(usize),
     PowerOn(usize),
     OperatorRestarts,
     Switchover(Option<usize>),
@@ -155,6 +187,8 @@ fn event() -> impl Strategy<Value = Event> {
         8 => Just(Event::Pass),
         1 => (0..5_usize).prop_map(Event::Kill),
         1 => (0..5_usize).prop_map(Event::PowerOff),
+        1 => (0..5_usize).prop_map(Event::DeletePod),
+        1 => (0..5_usize).prop_map(Event::ReplacePod),
         2 => (0..5_usize).prop_map(Event::PowerOn),
         1 => Just(Event::OperatorRestarts),
         1 => proptest::option::of(0..5_usize).prop_map(Event::Switchover),
@@ -209,6 +243,8 @@ proptest! {
                 Event::Replicate => world.replicate(),
                 Event::Pass => { world.pass(hostile(choice)); }
                 Event::Kill(index) => world.kill(&name(index)),
+                Event::DeletePod(index) => world.delete_pod(&name(index)),
+                Event::ReplacePod(index) => world.replace_pod(&name(index)),
                 Event::PowerOff(index) => world.power_off(&name(index)),
                 Event::PowerOn(index) => world.power_on(&name(index)),
                 Event::OperatorRestarts => world.ours = false,
@@ -227,6 +263,7 @@ proptest! {
         world.switchover = None;
         for index in 0..replicas as usize {
             world.power_on(&name(index));
+            world.replace_pod(&name(index));
         }
         world.settle(200, choose_first);
         check(&world);

@@ -173,8 +173,12 @@ impl Cluster {
             let (status, record) = (self.status().await?, self.record().await?);
             let whole =
                 status.ready_members.unwrap_or(0) >= members && status.primary_name() == Some(record.primary.as_str());
-            let settled = record.phase == Phase::Serving && record.members.len() >= usize::try_from(members)?;
-            Ok((whole && settled).then_some(record.primary))
+            let wanted = usize::try_from(members)?;
+            let settled = record.phase == Phase::Serving && record.members.len() >= wanted;
+            // A pod that is being deleted serves on for a moment, and the status may be from just before.
+            let pods = self.pods().await?;
+            let stay = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count() >= wanted;
+            Ok((whole && settled && stay).then_some(record.primary))
         });
         match waited.await {
             Ok(primary) => Ok(primary),

@@ -48,6 +48,7 @@ pub fn workspace() -> &'static Path {
 pub fn build(release: bool) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
+    forget_package(&mut command);
     command.current_dir(workspace()).args([
         "build",
         "--quiet",
@@ -72,6 +73,17 @@ pub fn build(release: bool) -> Result<PathBuf> {
         .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == "grampus")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from));
     executable.context("cargo built no executable called grampus")
+}
+
+/// Cargo tells a test which package it belongs to. Passed on, it would look like a change to build scripts that
+/// watch these variables, and whatever depends on them would be built again, each time.
+pub fn forget_package(command: &mut Command) {
+    let about = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(about) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// Packs a binary, without what only a debugger needs.

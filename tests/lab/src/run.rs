@@ -1,19 +1,25 @@
 //! Runs the machine's own tools (`ip`, `nft`, `ctr`) and turns a failure into words. It must never
 //! be used for what runs inside the lab: that goes through `enter`.
 
-use std::io::Write;
+use std::fs::{File, metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use nix::sched::{CloneFlags, setns};
 
 /// Runs a command to its end and returns its standard output.
 pub fn run(command: &mut Command) -> Result<String> {
+    outside(command)?;
     let output = command.stdin(Stdio::null()).output().with_context(|| missing(command))?;
     finish(command, output)
 }
 
 /// The same with `input` on the command's standard input.
 pub fn run_with_input(command: &mut Command, input: &str) -> Result<String> {
+    outside(command)?;
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -26,6 +32,21 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Result<String> {
     }
     let output = child.wait_with_output()?;
     finish(command, output)
+}
+
+/// A thread in a machine's network has mounts of its own, and what is mounted there is seen by nobody else: a
+/// namespace that `ip` made would be lost. So the command goes where the process's first thread is.
+fn outside(command: &mut Command) -> Result<()> {
+    const PROCESS: &str = "/proc/self/ns/mnt";
+    if metadata(PROCESS)?.ino() == metadata("/proc/thread-self/ns/mnt")?.ino() {
+        return Ok(());
+    }
+    let mounts = File::open(PROCESS)?;
+    // SAFETY: between fork and exec only one system call is made, on a descriptor that is open already.
+    unsafe {
+        command.pre_exec(move || setns(&mounts, CloneFlags::CLONE_NEWNS).map_err(io::Error::from));
+    }
+    Ok(())
 }
 
 /// `ip` with words separated by blanks.

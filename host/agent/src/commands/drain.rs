@@ -58,6 +58,9 @@ fn objection(member: &Member, record: &Record) -> Option<String> {
             record.primary, record.phase
         ));
     }
+    if member.ending.is_cancelled() {
+        return Some("the agent is ending, and takes no more writes".to_owned());
+    }
     let running = member.supervisor.now().running();
     if !running.is_some_and(|running| member.was_opened(running)) {
         return Some("this server has not been opened: Promote opens it".to_owned());
@@ -135,6 +138,9 @@ async fn reopen(member: &Member, record: &Record) -> Result<(), SqlError> {
     semi_sync::wait_for(&mut session, record.effective_acks()).await?;
     if member.state.claim() != Some(record.claim()) {
         return Err(SqlError::Unexpected("a later record is stored".to_owned()));
+    }
+    if member.ending.is_cancelled() {
+        return Err(SqlError::Unexpected("the agent is ending".to_owned()));
     }
     opening::open(&mut session).await
 }

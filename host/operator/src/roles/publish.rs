@@ -159,7 +159,7 @@ impl Publisher {
     /// Tells about a change of the record.
     pub async fn advanced(&mut self, object: &MysqlCluster, snapshot: &Snapshot, to: &Record, because: &str) {
         let before = snapshot.record.as_ref();
-        let planned = snapshot.switchover.is_some();
+        let planned = before.is_some_and(|record| snapshot.planned(record).is_some());
         let (type_, reason, note) = match to.phase {
             Phase::Freezing if to.epoch == 1 => (EventType::Normal, "Bootstrapping", because.to_owned()),
             Phase::Freezing => {
@@ -349,10 +349,11 @@ fn member_status(snapshot: &Snapshot, assessment: &Assessment, board: &Board, me
         Probe::Known { .. } => MemberRole::Joining,
     };
     let pod = member.pod.as_ref();
+    let stays = pod.is_some_and(|pod| !pod.terminating);
     MemberStatus {
         name: member.name.clone(),
         role,
-        ready: leads || (good && follows),
+        ready: stays && (leads || (good && follows)),
         node: pod.map(|pod| pod.node.clone()).filter(|node| !node.is_empty()),
         zone: pod.map(|pod| pod.zone.clone()).filter(|zone| !zone.is_empty()),
         incarnation: member.incarnation().map(|incarnation| incarnation.to_string()),

@@ -74,8 +74,7 @@ pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
 /// A primary that runs and takes no writes: a drain, ours or one that a crashed operator left behind.
 fn closed(snapshot: &Snapshot, record: &Record, primary: &MemberView) -> Assessment {
     let mut assessment = Assessment::default();
-    let in_time = snapshot.switchover.as_ref().is_some_and(|asked| asked.from == record.primary && asked.left_ms > 0);
-    if in_time {
+    if snapshot.planned(record).is_some() {
         switchover(snapshot, record, primary, &mut assessment);
     } else {
         command(&mut assessment, primary, Order::Undrain);
@@ -247,10 +246,9 @@ fn most_advanced(snapshot: &Snapshot, record: &Record) -> Option<String> {
     lacking.min_by_key(|(lacking, member)| (*lacking, member.ordinal)).map(|(_, member)| member.name.clone())
 }
 
-/// What a planned change asks, if one is asked for and the primary it is about still leads.
+/// What a planned change asks, if one is due.
 fn switchover(snapshot: &Snapshot, record: &Record, primary: &MemberView, assessment: &mut Assessment) {
-    let wanted = snapshot.switchover.as_ref().filter(|asked| asked.from == record.primary && asked.left_ms > 0);
-    if wanted.is_none() || !primary.available {
+    if snapshot.planned(record).is_none() || !primary.available {
         return;
     }
     if let Some(quorum) = prospective_quorum(snapshot, record) {
@@ -259,7 +257,7 @@ fn switchover(snapshot: &Snapshot, record: &Record, primary: &MemberView, assess
 }
 
 fn asked(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Asked {
-    let planned = snapshot.switchover.as_ref().filter(|asked| asked.from == record.primary);
+    let planned = snapshot.planned(record);
     let serving = record.phase == Phase::Serving;
     let question = Question {
         namespace: snapshot.namespace.clone(),
@@ -273,5 +271,5 @@ fn asked(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Asked {
         acks: record.acks,
         candidates: candidates(snapshot, record, quorum),
     };
-    Asked { question, named: planned.and_then(|asked| asked.to.clone()) }
+    Asked { question, named: planned.and_then(|planned| planned.to) }
 }

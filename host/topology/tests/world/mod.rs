@@ -44,6 +44,7 @@ pub struct Node {
     pub opened_in_epoch: Option<u64>,
     pub good: bool,
     pub next: u64,
+    pub terminating: bool,
 }
 
 pub struct World {
@@ -165,6 +166,17 @@ impl World {
         }
     }
 
+    /// The pod is deleted; its agent and mysqld have yet to end.
+    pub fn delete_pod(&mut self, name: &str) {
+        self.nodes.get_mut(name).unwrap().terminating = true;
+    }
+
+    /// The deleted pod ends, and another one takes its place on the same volume.
+    pub fn replace_pod(&mut self, name: &str) {
+        self.kill(name);
+        self.nodes.get_mut(name).unwrap().terminating = false;
+    }
+
     /// The node loses power, and comes back with everything stopped.
     pub fn power_off(&mut self, name: &str) {
         self.kill(name);
@@ -198,7 +210,7 @@ impl World {
     }
 
     fn view(&self, ordinal: u32, name: &str, node: &Node) -> MemberView {
-        let pod = PodFacts { ip: ip(name), node: format!("node-{ordinal}"), node_ready: true, ..PodFacts::default() };
+        let pod = PodFacts { ip: ip(name), node: format!("node-{ordinal}"), node_ready: true, terminating: node.terminating, ..PodFacts::default() };
         let probe = if node.reachable {
             Probe::Known { report: Box::new(self.report(name, node)), age_ms: 1_000 }
         } else {
@@ -428,6 +440,7 @@ impl Node {
             opened_in_epoch: None,
             good: false,
             next: 0,
+            terminating: false,
         }
     }
 

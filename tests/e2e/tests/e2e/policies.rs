@@ -75,7 +75,8 @@ fn a_swapped_policy_decides_and_nothing_restarts() {
         ensure!(cluster.primary().await? == wanted.name, "{} should lead", wanted.name);
         ensure!(reason.contains(&format!("zone {zone}")) && reason.contains("prefer-zone"), "its reason: {reason}");
         ensure!(cluster.fingerprints().await? == before, "a swap restarted something");
-        Ok(())
+        cluster.delete_policy("prefer-zone").await?;
+        back_to_default(&cluster).await
     });
 }
 
