@@ -8,7 +8,7 @@ use std::fmt;
 use crate::gtid::GtidSet;
 use crate::guard::Approved;
 use crate::record::{Phase, Record};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{MemberView, Snapshot};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,11 +124,7 @@ fn promotion(record: &Record, approved: &Approved) -> Step {
 }
 
 fn drain_or_claim(snapshot: &Snapshot, record: &Record, approved: &Approved) -> Step {
-    let drained = snapshot
-        .member(&record.primary)
-        .and_then(|primary| primary.server())
-        .is_some_and(|facts| facts.offline && facts.read_only && facts.semi_sync.waiting_commits == 0);
-    if drained {
+    if snapshot.member(&record.primary).is_some_and(MemberView::is_drained) {
         let because = snapshot.planned(record).map(|planned| planned.because).unwrap_or_default();
         claim(record, format!("{} gives way to {}: {because}", record.primary, approved.primary()))
     } else {

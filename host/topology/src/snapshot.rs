@@ -142,8 +142,7 @@ impl Snapshot {
         if let Some(asked) = asked {
             return Some(Planned { to: asked.to.clone(), because: "a switchover was asked for".to_owned() });
         }
-        let pod = self.member(&record.primary)?.pod.as_ref()?;
-        pod.terminating.then(|| Planned { to: None, because: "its pod is being deleted".to_owned() })
+        self.member(&record.primary)?.is_leaving().then(|| Planned { to: None, because: "its pod is being deleted".to_owned() })
     }
 }
 
@@ -162,6 +161,16 @@ impl MemberView {
             ServerState::Running(facts) => Some(facts),
             ServerState::Stopped { .. } | ServerState::Starting | ServerState::Unresponsive { .. } => None,
         }
+    }
+
+    /// Whether it takes no writes and none is under way.
+    pub fn is_drained(&self) -> bool {
+        self.server().is_some_and(|facts| facts.offline && facts.read_only && facts.semi_sync.waiting_commits == 0)
+    }
+
+    /// Whether its pod is being deleted.
+    pub fn is_leaving(&self) -> bool {
+        self.pod.as_ref().is_some_and(|pod| pod.terminating)
     }
 
     /// Which copy of the data it holds.

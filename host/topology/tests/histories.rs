@@ -108,6 +108,16 @@ fn a_deleted_primary_gives_way_before_it_ends() {
 }
 
 #[test]
+fn a_deleted_primary_that_has_closed_by_itself_is_not_reopened() {
+    let mut world = World::serving(3);
+    world.delete_pod("shop-0");
+    world.close("shop-0");
+    world.settle(40, choose_first);
+    assert_eq!(world.primary().as_deref(), Some("shop-1"), "{:#?}", world.log);
+    assert!(!world.log.iter().any(|line| line.contains("take writes again")), "{:#?}", world.log);
+}
+
+#[test]
 fn a_deleted_primary_without_a_successor_serves_until_it_ends() {
     let mut world = World::serving(3);
     for name in ["shop-0", "shop-1", "shop-2"] {
@@ -173,6 +183,7 @@ enum Event {
     Kill(usize),
     PowerOff(usize),
     DeletePod(usize),
+    Close(usize),
     ReplacePod(usize),
     PowerOn(usize),
     OperatorRestarts,
@@ -188,6 +199,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..5_usize).prop_map(Event::Kill),
         1 => (0..5_usize).prop_map(Event::PowerOff),
         1 => (0..5_usize).prop_map(Event::DeletePod),
+        1 => (0..5_usize).prop_map(Event::Close),
         1 => (0..5_usize).prop_map(Event::ReplacePod),
         2 => (0..5_usize).prop_map(Event::PowerOn),
         1 => Just(Event::OperatorRestarts),
@@ -244,6 +256,7 @@ proptest! {
                 Event::Pass => { world.pass(hostile(choice)); }
                 Event::Kill(index) => world.kill(&name(index)),
                 Event::DeletePod(index) => world.delete_pod(&name(index)),
+                Event::Close(index) => world.close(&name(index)),
                 Event::ReplacePod(index) => world.replace_pod(&name(index)),
                 Event::PowerOff(index) => world.power_off(&name(index)),
                 Event::PowerOn(index) => world.power_on(&name(index)),

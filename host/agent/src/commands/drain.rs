@@ -21,6 +21,9 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// Ends application connections, then waits until no write is under way.
 pub async fn drain(member: &Arc<Member>, record: &Record, patience: Duration) -> Outcome {
+    if member.ending.is_cancelled() {
+        return Outcome::Pending { waiting_for: "the agent is ending and closes the server itself".to_owned() };
+    }
     if let Some(reason) = objection(member, record) {
         return refused(reason);
     }

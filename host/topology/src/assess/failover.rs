@@ -56,6 +56,9 @@ pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
             assessment.waiting.push(Waiting::Promotion { primary: record.primary.clone() });
             assessment
         }
+        (Probe::Unreachable { .. }, _) | (_, Some(ServerState::Unresponsive { .. })) if primary.is_leaving() => {
+            lost(snapshot, record, format!("the pod of {} is being deleted, and it is ending", record.primary))
+        }
         (_, Some(ServerState::Unresponsive { for_ms })) => {
             let why = format!("mysqld of {} has not answered for {} s", record.primary, for_ms / 1_000);
             witnessed(snapshot, record, why)
@@ -248,7 +251,8 @@ fn most_advanced(snapshot: &Snapshot, record: &Record) -> Option<String> {
 
 /// What a planned change asks, if one is due.
 fn switchover(snapshot: &Snapshot, record: &Record, primary: &MemberView, assessment: &mut Assessment) {
-    if snapshot.planned(record).is_none() || !primary.available {
+    // There is nothing to choose while it drains. One that has closed by itself need not be told anything.
+    if snapshot.planned(record).is_none() || !(primary.available || primary.is_drained()) {
         return;
     }
     if let Some(quorum) = prospective_quorum(snapshot, record) {

@@ -171,6 +171,13 @@ impl World {
         self.nodes.get_mut(name).unwrap().terminating = true;
     }
 
+    /// The agent of a deleted pod lets writes end and takes no more.
+    pub fn close(&mut self, name: &str) {
+        if let Some(server) = self.nodes.get_mut(name).unwrap().server.as_mut() {
+            server.open = false;
+        }
+    }
+
     /// The deleted pod ends, and another one takes its place on the same volume.
     pub fn replace_pod(&mut self, name: &str) {
         self.kill(name);
