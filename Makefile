@@ -27,8 +27,7 @@ demo-down: ## remove every trace of the demo
 test: setup ## run every test that gates a change
 	@tests/run.sh
 
-# Not part of `test` yet: it has not passed from end to end often enough to gate a change.
-e2e: setup ## hurt and misuse a cluster in the lab, and count what is lost
+e2e: setup ## hurt and misuse a cluster in the lab, and count what is lost; part of `test`
 	@cargo test --workspace --test e2e -- --test-threads=1 --nocapture
 
 bench: setup ## measure how long things take; prints a table and writes target/bench.json

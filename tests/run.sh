@@ -26,11 +26,15 @@ suite() { # NAME COMMAND...
 }
 
 mapfile -t pure < <(pure_targets)
+suite 'format' cargo fmt --all --check
+suite 'lint' cargo clippy --workspace --all-targets --quiet -- --deny warnings
 suite 'build' cargo test --workspace --no-run
 suite 'pure and engine' cargo test --workspace --no-fail-fast "${pure[@]}"
 suite 'documentation' cargo test --workspace --doc
 suite 'real mysqld' cargo test --workspace --test agent
 suite 'lab' cargo test --workspace --test lab
+# One lab and one cluster: its tests take turns, and each says what it measured.
+suite 'end to end' cargo test --workspace --test e2e -- --test-threads=1 --nocapture
 
 failed=0
 printf '\n%-18s %8s  %s\n' suite time result

@@ -1,5 +1,7 @@
 //! What people apply can be applied: the examples are valid, and the operator may do what its children call for.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -46,11 +46,8 @@ pub fn authority(identity: &Identity, now: Timestamp) -> Result<Pair, rcgen::Err
 pub fn server(authority: &Pair, identity: &Identity, now: Timestamp) -> Result<Pair, rcgen::Error> {
     let (name, namespace) = (&identity.name, &identity.namespace);
     let instances = names::instances_service(name);
-    let mut alternatives = vec![
-        "localhost".to_owned(),
-        format!("*.{instances}.{namespace}"),
-        format!("*.{instances}.{namespace}.svc"),
-    ];
+    let mut alternatives =
+        vec!["localhost".to_owned(), format!("*.{instances}.{namespace}"), format!("*.{instances}.{namespace}.svc")];
     for service in [names::primary_service(name), names::replicas_service(name)] {
         alternatives.push(format!("{service}.{namespace}"));
         alternatives.push(format!("{service}.{namespace}.svc"));

@@ -67,7 +67,7 @@ pub struct Context {
 /// not be made.
 pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -> anyhow::Result<()> {
     let client = Client::try_default().await.context("no Kubernetes API server is configured")?;
-    let metrics = Arc::new(metrics::Metrics::new());
+    let metrics = Arc::new(metrics::Metrics::zero());
     let (leads_writer, leads) = watch::channel(false);
     let policies = policies::Policies::new(client.clone(), compiler).context("the policy engine could not be made")?;
     let reporter = Reporter { controller: "grampus".to_owned(), instance: Some(options.name.clone()) };

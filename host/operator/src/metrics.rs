@@ -50,7 +50,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Every metric at zero.
-    pub fn new() -> Self {
+    pub fn zero() -> Self {
         let metrics = Self {
             registry: Mutex::default(),
             leader: Gauge::default(),

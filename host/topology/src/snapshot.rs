@@ -142,7 +142,9 @@ impl Snapshot {
         if let Some(asked) = asked {
             return Some(Planned { to: asked.to.clone(), because: "a switchover was asked for".to_owned() });
         }
-        self.member(&record.primary)?.is_leaving().then(|| Planned { to: None, because: "its pod is being deleted".to_owned() })
+        self.member(&record.primary)?
+            .is_leaving()
+            .then(|| Planned { to: None, because: "its pod is being deleted".to_owned() })
     }
 }
 

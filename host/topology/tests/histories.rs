@@ -1,5 +1,7 @@
 //! Whole histories: a cluster is made, loses members and operators, and must keep every acknowledged write.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
+
 mod world;
 
 use proptest::prelude::*;

@@ -91,7 +91,7 @@ fn taken(lines: &[LogLine], killed: Timestamp, cluster: &str) -> Vec<(usize, Dur
     };
     let done = |order: &str, by: Option<Timestamp>| {
         let ended = mine.iter().filter(|line| line.text("message") == "done" && line.text("order").ends_with(order));
-        ended.map(|line| line.at).filter(|at| by.is_none_or(|by| *at <= by)).next_back()
+        ended.map(|line| line.at).rfind(|at| by.is_none_or(|by| *at <= by))
     };
     let (claimed, chosen) = (advanced("Freezing"), advanced("Promoting"));
     let frozen = chosen.and_then(|chosen| done("freeze", Some(chosen)));

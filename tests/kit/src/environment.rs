@@ -129,11 +129,11 @@ fn install(lab: &Lab, image: &str) -> Result<()> {
     kubectl_with(lab, &["apply", "--server-side", "--force-conflicts", "-f", "-"], &text)?;
     let limit = format!("--timeout={}s", ROLLOUT.as_secs());
     let rollout = kubectl(lab, &["-n", OPERATOR_NAMESPACE, "rollout", "status", OPERATOR_DEPLOYMENT, &limit]);
-    rollout.map(drop).or_else(|error| {
+    rollout.map(drop).map_err(|error| {
         let pods = kubectl(lab, &["-n", OPERATOR_NAMESPACE, "get", "pods,events"]).unwrap_or_default();
         let logs =
             kubectl(lab, &["-n", OPERATOR_NAMESPACE, "logs", OPERATOR_DEPLOYMENT, "--tail=20"]).unwrap_or_default();
-        Err(error.context(format!("the operator does not become available:\n{pods}\n{logs}")))
+        error.context(format!("the operator does not become available:\n{pods}\n{logs}"))
     })
 }
 

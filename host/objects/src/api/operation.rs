@@ -2,6 +2,8 @@
 //!
 //! It asks once and is never changed; asking again is another object.
 
+#![allow(clippy::duplicated_attributes, reason = "every column of kubectl has a type and a path")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

@@ -2,6 +2,8 @@
 //!
 //! It has no status and never will: what can be observed does not belong in it.
 
+#![allow(clippy::duplicated_attributes, reason = "every column of kubectl has a type and a path")]
+
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use topology::record::Record;

@@ -217,7 +217,13 @@ impl World {
     }
 
     fn view(&self, ordinal: u32, name: &str, node: &Node) -> MemberView {
-        let pod = PodFacts { ip: ip(name), node: format!("node-{ordinal}"), node_ready: true, terminating: node.terminating, ..PodFacts::default() };
+        let pod = PodFacts {
+            ip: ip(name),
+            node: format!("node-{ordinal}"),
+            node_ready: true,
+            terminating: node.terminating,
+            ..PodFacts::default()
+        };
         let probe = if node.reachable {
             Probe::Known { report: Box::new(self.report(name, node)), age_ms: 1_000 }
         } else {

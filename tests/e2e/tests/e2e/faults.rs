@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use e2e::{FAILOVER, world};
 use kit::Cluster;
 
-use crate::{nothing_is_lost, under_load};
+use crate::{event, nothing_is_lost, under_load};
 
 /// Waits until somebody else leads, under a later epoch.
 async fn another_leads(cluster: &Cluster, former: &str, epoch: u64) -> Result<String> {
@@ -51,6 +51,7 @@ fn a_deleted_pod_costs_no_acknowledged_row() {
         let writer = under_load(&cluster).await?;
         cluster.delete_pod(&primary).await?;
         another_leads(&cluster, &primary, epoch).await?;
+        event(&cluster, "SwitchoverStarted", &format!("{primary} gives way to")).await?;
         nothing_is_lost(&cluster, writer, "pod of the primary deleted").await
     });
 }
