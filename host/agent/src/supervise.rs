@@ -45,13 +45,22 @@ impl Process {
     }
 }
 
+/// A signal on its way.
+#[derive(Debug, Clone, Copy)]
+enum To {
+    /// To the process.
+    Process(Signal),
+    /// SIGALRM to one of its threads.
+    Thread(i32),
+}
+
 /// The handle on mysqld. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     program: PathBuf,
     children: Children,
     state: watch::Sender<Process>,
-    signals: std::sync::Arc<tokio::sync::Mutex<Option<mpsc::UnboundedSender<Signal>>>>,
+    signals: std::sync::Arc<tokio::sync::Mutex<Option<mpsc::UnboundedSender<To>>>>,
     starts: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -106,7 +115,15 @@ impl Supervisor {
     pub async fn signal(&self, signal: Signal) {
         if let Some(sender) = &*self.signals.lock().await {
             // A closed channel means that the process has ended, which is what a signal is for.
-            let _ = sender.send(signal);
+            let _ = sender.send(To::Process(signal));
+        }
+    }
+
+    /// Interrupts what one of mysqld's threads waits for in the kernel. SIGALRM is what mysqld sends its own
+    /// threads for that; it handles it by doing nothing.
+    pub async fn interrupt(&self, thread: i32) {
+        if let Some(sender) = &*self.signals.lock().await {
+            let _ = sender.send(To::Thread(thread));
         }
     }
 
@@ -135,7 +152,7 @@ impl Supervisor {
 
 async fn attend(
     mut child: Child,
-    mut signals: mpsc::UnboundedReceiver<Signal>,
+    mut signals: mpsc::UnboundedReceiver<To>,
     state: watch::Sender<Process>,
     children: Children,
 ) {
@@ -145,8 +162,10 @@ async fn attend(
             status = child.wait() => break status,
             Some(signal) = signals.recv() => {
                 // The child is not reaped while this task is not in wait(), so the identifier is still its own.
-                if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-                    let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
+                let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { continue };
+                match signal {
+                    To::Process(signal) => drop(nix::sys::signal::kill(Pid::from_raw(pid), signal)),
+                    To::Thread(thread) => interrupt(pid, thread),
                 }
             }
         }
@@ -155,6 +174,14 @@ async fn attend(
     let exit = status.map_or_else(|why| format!("unknown: {why}"), describe);
     tracing::info!(pid, exit, "mysqld ended");
     state.send_replace(Process::Stopped { exit: Some(exit) });
+}
+
+/// A thread that has ended meanwhile, or belongs to another process, gets nothing.
+fn interrupt(pid: i32, thread: i32) {
+    // SAFETY: the call takes three numbers and touches no memory of ours.
+    unsafe {
+        nix::libc::syscall(nix::libc::SYS_tgkill, pid, thread, nix::libc::SIGALRM);
+    }
 }
 
 fn describe(status: ExitStatus) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kit::{Cluster, Environment, Ledger, Load, Operator, Packed, PolicyModule, Verdict, Writer, eventually};
-use objects::api::{AnswerStatus, FailoverStatus, MysqlClusterStatus};
+use objects::api::{AnswerStatus, FailoverStatus, MysqlClusterStatus, names};
 use objects::conditions::POLICY_READY;
 
 use crate::fit::{self, Before};
@@ -256,9 +256,10 @@ async fn looking_around(stage: &Stage, cluster: &Cluster) -> Result<()> {
     stage.chapter("Look around");
     let login = cluster.application().await?;
     let mysql = format!(
-        "./lab exec -- mysql -h {NAME}-primary.{NAMESPACE}.svc.cluster.local -u {} -p{} {}",
+        "MYSQL_PWD=$(./lab kubectl get secret {} -o jsonpath={{.data.password}} | base64 -d) \\\n      ./lab exec -- mysql \
+         -h {NAME}-primary.{NAMESPACE}.svc.cluster.local -u {} {}",
+        names::app_secret(NAME),
         login.user,
-        login.password,
         login.database.unwrap_or_default()
     );
     for command in [

@@ -47,6 +47,8 @@ pub fn environment(paths: &Paths) -> Vec<(&'static str, OsString)> {
     let mut path = paths.plugins().into_os_string();
     path.push(":");
     path.push(paths.programs());
+    path.push(":");
+    path.push(paths.mysql());
     path.push(":/usr/sbin:/sbin:");
     path.push(std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
     vec![

@@ -78,6 +78,11 @@ impl Paths {
         self.cache.join("images/mysql-9.7.tar")
     }
 
+    /// MySQL's programs, as setup.sh unpacked them for this computer.
+    pub fn mysql(&self) -> PathBuf {
+        self.cache.join("mysql/bin")
+    }
+
     /// What people's and tests' clients use.
     pub fn kubeconfig(&self) -> PathBuf {
         self.state().join("kubeconfig")

@@ -486,6 +486,48 @@ async fn a_server_that_hangs_is_reported_and_a_freeze_does_not_wait_for_it() -> 
     cluster.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_waits_for_a_dead_machine_is_stopped_and_its_server_lives() -> Result {
+    let (cluster, record) = Cluster::serving(2, 1).await?;
+    let replica = cluster.member(1);
+    let pid = replica.facts().await?.pid;
+    let (_machine, host) = dead_machine().await?;
+    let dead = Endpoint { host, ..primary_endpoint(&record, cluster.member(0)) };
+    replica.command(&record, Command::Follow { source: dead }).await?;
+    let since = Instant::now();
+    let report = replica.done(&claim(&record), Command::Freeze).await?;
+    measured("freeze of a receiver that connects", since);
+    assert_eq!(receiver(&report), Some(ThreadState::Off));
+    assert_eq!(facts(&report)?.pid, pid, "mysqld was killed for it");
+    cluster.stop().await
+}
+
+/// What a connection sees of a machine without power: no answer, and no refusal either. A listener whose queue is
+/// full drops whatever comes.
+async fn dead_machine() -> Result<(Vec<tokio::task::JoinHandle<()>>, String)> {
+    let address = std::net::SocketAddr::from(([127, 77, 0, 1], 3306));
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(address)?;
+    let listener = socket.listen(1)?;
+    let mut kept = vec![tokio::spawn(async move {
+        std::future::pending::<()>().await;
+        drop(listener);
+    })];
+    for _ in 0..4 {
+        kept.push(tokio::spawn(async move {
+            let stream = tokio::net::TcpStream::connect(address).await;
+            std::future::pending::<()>().await;
+            drop(stream);
+        }));
+    }
+    let full = || async {
+        let one_more = tokio::net::TcpStream::connect(address);
+        tokio::time::timeout(Duration::from_millis(200), one_more).await.is_err()
+    };
+    while !full().await {}
+    Ok((kept, address.ip().to_string()))
+}
+
 /// What an agent and its questions cost while nothing happens. No assertion: it is a figure, and run by hand.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures for 20 s: cargo test -p mysql-tests -- --ignored --nocapture at_rest"]

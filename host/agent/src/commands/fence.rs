@@ -9,9 +9,9 @@ use topology::facts::{ServerFacts, ServerState};
 use topology::record::Claim;
 use wire::Outcome;
 
-use super::failed;
+use super::{failed, receiver};
 use crate::member::Member;
-use crate::sql::replication::{self, STOP_RECEIVER};
+use crate::sql::replication::STOP_RECEIVER;
 use crate::sql::{SqlError, opening};
 use crate::supervise::Running;
 
@@ -89,7 +89,7 @@ async fn stop_receiving(member: &Member) -> Result<(), SqlError> {
         Err(why) => return Err(why),
     };
     let _gate = member.gate.lock().await;
-    replication::stop_receiver(&mut session).await
+    receiver::stop(member, &mut session).await
 }
 
 async fn stopped(member: &Member) -> Outcome {

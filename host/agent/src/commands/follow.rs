@@ -11,7 +11,7 @@ use topology::record::{Phase, Record};
 use wire::{Endpoint, Outcome};
 
 use super::fence::drained;
-use super::{failed, not_changed, refused, superseded};
+use super::{failed, not_changed, receiver, refused, superseded};
 use crate::member::Member;
 use crate::sql::{PROMPT, Session, SqlError, opening, replication, semi_sync};
 use crate::state::Following;
@@ -108,7 +108,7 @@ pub(super) async fn point_at(
     source: &Endpoint,
     acknowledge: bool,
 ) -> Result<(), SqlError> {
-    replication::stop_receiver(session).await?;
+    receiver::stop(member, session).await?;
     semi_sync::set_replica_side(session, acknowledge).await?;
     // Read again: what is received is only certain once the receiver has stopped.
     let facts = member.facts(session, running).await?;
@@ -174,7 +174,7 @@ fn channel(report: &MemberReport) -> Option<&Replication> {
 pub async fn leave_stranger(member: Arc<Member>) {
     let Ok((mut session, _)) = member.session().await else { return };
     let Ok(_gate) = tokio::time::timeout(PROMPT, member.gate.lock()).await else { return };
-    if let Err(why) = replication::stop_receiver(&mut session).await {
+    if let Err(why) = receiver::stop(&member, &mut session).await {
         tracing::warn!(%why, "a receiver that is connected to the wrong server could not be stopped yet");
     }
     member.changed.notify_one();

@@ -9,6 +9,7 @@ mod fence;
 pub mod follow;
 pub mod jobs;
 mod promote;
+mod receiver;
 mod standing;
 
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use topology::gtid::GtidSet;
 use topology::record::{Phase, Record};
 use wire::{Endpoint, Outcome};
 
-use super::{failed, follow, not_changed, refused, superseded};
+use super::{failed, follow, not_changed, receiver, refused, superseded};
 use crate::member::Member;
 use crate::sql::{PROMPT, Session, SqlError, opening, quote, replication, semi_sync};
 use crate::state::Opened;
@@ -111,7 +111,7 @@ impl Promotion<'_> {
         }
         let _gate = self.member.gate.lock().await;
         if facts.replication.is_some() {
-            replication::stop_receiver(session).await?;
+            receiver::stop(member, session).await?;
         }
         Ok(None)
     }

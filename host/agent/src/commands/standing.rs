@@ -11,7 +11,7 @@ use topology::record::{Claim, Record};
 use wire::Outcome;
 
 use super::follow::wants_acks;
-use super::{failed, not_changed, refused};
+use super::{failed, not_changed, receiver, refused};
 use crate::member::Member;
 use crate::sql::{PROMPT, SqlError, replication, semi_sync};
 
@@ -64,7 +64,7 @@ async fn try_settle_acks(member: &Member) -> Result<(), SqlError> {
     semi_sync::set_replica_side(&mut session, wanted).await?;
     let facts = member.facts(&mut session, running).await?;
     if facts.replication.is_some_and(|channel| channel.receiver != ThreadState::Off) {
-        replication::stop_receiver(&mut session).await?;
+        receiver::stop(member, &mut session).await?;
         replication::start_receiver(&mut session).await?;
     }
     Ok(())

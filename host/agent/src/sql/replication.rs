@@ -30,6 +30,18 @@ pub async fn stop_receiver(session: &mut Session) -> Result<(), SqlError> {
     session.run("STOP REPLICA IO_THREAD", STOP_RECEIVER).await
 }
 
+/// The thread of a receiver that is not connected, as the kernel numbers it. None where there is no such receiver.
+///
+/// # Errors
+/// [`SqlError`]
+pub async fn connecting_thread(session: &mut Session) -> Result<Option<i32>, SqlError> {
+    // One channel, so one receiver; servers before 8.0.26 call it by its old name.
+    let query = "SELECT MAX(t.THREAD_OS_ID) FROM performance_schema.threads t \
+        JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = '' \
+        WHERE s.SERVICE_STATE = 'CONNECTING' AND t.NAME IN ('thread/sql/replica_io', 'thread/sql/slave_io')";
+    session.value(query, PROMPT).await
+}
+
 /// Starts the receiver.
 ///
 /// # Errors
