@@ -111,7 +111,7 @@ impl Promotion<'_> {
         }
         let _gate = self.member.gate.lock().await;
         if facts.replication.is_some() {
-            receiver::stop(member, session).await?;
+            receiver::stop(self.member, session).await?;
         }
         Ok(None)
     }
