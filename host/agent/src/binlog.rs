@@ -1,4 +1,4 @@
-//! Reads from the logs of a stopped mysqld which transactions they hold: the `Previous_gtids` at the head of the
+//! Reads from the logs of a stopped mysqld which transactions they hold, and where: the `Previous_gtids` at the head of the
 //! newest file stand for every file before it, so only that one is walked.
 //!
 //! It must never count a transaction whose last byte is missing: after a SIGKILL the end of a file may be torn,
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use mysql_async::binlog::events::{Event, FormatDescriptionEvent, GtidEvent, PreviousGtidsEvent};
+use mysql_async::binlog::events::{Event, FormatDescriptionEvent, GtidEvent, PreviousGtidsEvent, QueryEvent};
 use mysql_async::binlog::{BinlogVersion, EventType};
 use topology::gtid::GtidSet;
 use uuid::Uuid;
@@ -16,8 +16,18 @@ use uuid::Uuid;
 /// The four bytes with which every binary log begins.
 const MAGIC: [u8; 4] = [0xfe, b'b', b'i', b'n'];
 
-/// The bytes of an event's common header, of which the fifth is its type and the tenth to thirteenth its size.
+/// The bytes of an event's common header, of which the fifth is its type.
 const HEADER: usize = 19;
+
+/// Where in that header the event's size stands, lowest byte first.
+const SIZE: std::ops::Range<usize> = 9..13;
+
+/// The bit of a format description's flags that says that the file is still being written: mysqld clears it when it
+/// closes the file in an orderly way.
+const IN_USE: u8 = 1;
+
+/// How long a statement event may be that can be `BEGIN`: what comes before the statement is tens of bytes.
+const BEGIN_AT_MOST: u64 = 1 << 10;
 
 /// `TRANSACTION_LENGTH` is always set by servers from 8.0.2 on; the supported series begin at 8.0.
 const UNKNOWN_LENGTH: u64 = 0;
@@ -34,7 +44,23 @@ pub fn known_transactions(datadir: &Path, binlog: &str, relay_log: &str) -> io::
 
 /// The file with the highest number that begins with a whole `Previous_gtids` event; a crash may leave a newer
 /// one that has none yet.
-fn newest(datadir: &Path, base: &str) -> io::Result<Option<PathBuf>> {
+///
+/// # Errors
+/// A file that cannot be read or is no log.
+pub fn newest(datadir: &Path, base: &str) -> io::Result<Option<PathBuf>> {
+    for path in numbered(datadir, base)? {
+        if Walk::open(&path)?.is_some_and(|mut walk| walk.has_previous()) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// The files of a log, the highest number first.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn numbered(datadir: &Path, base: &str) -> io::Result<Vec<PathBuf>> {
     let mut files: Vec<(u64, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(datadir)? {
         let path = entry?.path();
@@ -45,12 +71,23 @@ fn newest(datadir: &Path, base: &str) -> io::Result<Option<PathBuf>> {
         files.extend(number.map(|number| (number, path)));
     }
     files.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
-    for (_, path) in files {
-        if Walk::open(&path)?.is_some_and(|mut walk| walk.has_previous()) {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
+    Ok(files.into_iter().map(|(_, path)| path).collect())
+}
+
+/// How many bytes at the head of a log say how to read the rest: the magic number and the format description.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn beginning(path: &Path) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut head = [0; MAGIC.len() + HEADER];
+    file.read_exact(&mut head)?;
+    let header = &head[MAGIC.len()..];
+    Ok(MAGIC.len() as u64 + u64::from(size_of_event(&header[SIZE])))
+}
+
+fn size_of_event(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |size, byte| (size << 8) | u32::from(*byte))
 }
 
 fn transactions(path: &Path) -> io::Result<GtidSet> {
@@ -60,7 +97,7 @@ fn transactions(path: &Path) -> io::Result<GtidSet> {
     while let Some(item) = walk.next_item()? {
         match item {
             Item::Previous(previous) => set = set.union(&previous),
-            Item::Transaction(gtid) => found.push(gtid),
+            Item::Transaction(transaction) => found.push(transaction.gtid),
         }
     }
     let text = found.join(",");
@@ -69,31 +106,49 @@ fn transactions(path: &Path) -> io::Result<GtidSet> {
 }
 
 /// What matters in a log.
-enum Item {
+pub enum Item {
     /// Everything in the files before.
     Previous(GtidSet),
     /// A transaction of which every byte is there.
-    Transaction(String),
+    Transaction(Transaction),
+}
+
+/// A transaction as a log holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// Its GTID.
+    pub gtid: String,
+    /// The server that committed it first.
+    pub server: Uuid,
+    /// Where in the file it begins, in bytes.
+    pub start: u64,
+    /// Whether it is `BEGIN`, changes of rows, and an engine's commit: what InnoDB rolls back when the log does not
+    /// hold it. Statements that change definitions, XA and engines without transactions are not.
+    pub plain: bool,
 }
 
 /// A transaction that has begun.
 struct Begun {
-    gtid: String,
+    transaction: Transaction,
     missing: u64,
 }
 
 /// A walk over the events of one file.
-struct Walk {
+pub struct Walk {
     file: BufReader<File>,
     position: u64,
     length: u64,
     format: FormatDescriptionEvent<'static>,
+    in_use: bool,
     begun: Option<Begun>,
 }
 
 impl Walk {
     /// None for a file that is too short to have begun.
-    fn open(path: &Path) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no plain log.
+    pub fn open(path: &Path) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let mut file = BufReader::with_capacity(64 << 10, file);
@@ -110,22 +165,30 @@ impl Walk {
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
-        Ok(Some(Self { file, position: magic.len() as u64, length, format, begun: None }))
+        Ok(Some(Self { file, position: magic.len() as u64, length, format, in_use: false, begun: None }))
     }
 
     fn has_previous(&mut self) -> bool {
         matches!(self.next_item(), Ok(Some(Item::Previous(_))))
     }
 
+    /// Whether the file was never closed in an orderly way, as far as the walk has come: after its beginning it knows.
+    pub fn is_in_use(&self) -> bool {
+        self.in_use
+    }
+
     /// The next thing that matters; None at the end, torn or not.
-    fn next_item(&mut self) -> io::Result<Option<Item>> {
+    ///
+    /// # Errors
+    /// An event that cannot be read.
+    pub fn next_item(&mut self) -> io::Result<Option<Item>> {
         loop {
             let mut header = [0; HEADER];
             if self.length - self.position < HEADER as u64 {
                 return Ok(None);
             }
             self.file.read_exact(&mut header)?;
-            let size = u64::from(u32::from_le_bytes([header[9], header[10], header[11], header[12]]));
+            let size = u64::from(size_of_event(&header[SIZE]));
             if size < HEADER as u64 || self.position + size > self.length {
                 return Ok(None);
             }
@@ -140,6 +203,7 @@ impl Walk {
     fn event(&mut self, header: &[u8; HEADER], size: u64) -> io::Result<Option<Item>> {
         let kind = header[4];
         if kind == EventType::FORMAT_DESCRIPTION_EVENT as u8 {
+            self.in_use = header[17] & IN_USE != 0;
             let event = self.body(header, size)?;
             let format: FormatDescriptionEvent<'_> = event.read_event()?;
             self.format = format.into_owned().with_footer(event.footer());
@@ -155,8 +219,15 @@ impl Walk {
             let event = self.body(header, size)?;
             return self.begin(&event.read_event()?, size);
         }
-        self.file.seek_relative((size - HEADER as u64).cast_signed())?;
-        Ok(self.go_on(size))
+        let plain = if kind == EventType::QUERY_EVENT as u8 && self.begun.is_some() && size <= BEGIN_AT_MOST {
+            let event = self.body(header, size)?;
+            let statement: QueryEvent<'_> = event.read_event()?;
+            Plain::opens_if(statement.query_raw() == b"BEGIN")
+        } else {
+            self.file.seek_relative((size - HEADER as u64).cast_signed())?;
+            Plain::of(kind)
+        };
+        Ok(self.go_on(size, plain))
     }
 
     fn begin(&mut self, event: &GtidEvent, size: u64) -> io::Result<Option<Item>> {
@@ -166,17 +237,25 @@ impl Walk {
             ));
         }
         let tag = event.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
-        let gtid = format!("{}{tag}:{}", Uuid::from_bytes(event.sid()), event.gno());
-        self.begun = Some(Begun { gtid, missing: event.tx_length() });
-        Ok(self.go_on(size))
+        let server = Uuid::from_bytes(event.sid());
+        let gtid = format!("{server}{tag}:{}", event.gno());
+        let transaction = Transaction { gtid, server, start: self.position, plain: true };
+        self.begun = Some(Begun { transaction, missing: event.tx_length() });
+        Ok(self.go_on(size, Plain::Within))
     }
 
     /// Takes an event into the transaction that has begun, if one has.
-    fn go_on(&mut self, size: u64) -> Option<Item> {
+    fn go_on(&mut self, size: u64, plain: Plain) -> Option<Item> {
         let mut begun = self.begun.take()?;
         begun.missing = begun.missing.saturating_sub(size);
-        if begun.missing == 0 {
-            return Some(Item::Transaction(begun.gtid));
+        let ends = begun.missing == 0;
+        begun.transaction.plain &= match plain {
+            Plain::Within => !ends,
+            Plain::Ends => ends,
+            Plain::Never => false,
+        };
+        if ends {
+            return Some(Item::Transaction(begun.transaction));
         }
         self.begun = Some(begun);
         None
@@ -186,6 +265,38 @@ impl Walk {
         let mut bytes = header.to_vec();
         (&mut self.file).take(size - HEADER as u64).read_to_end(&mut bytes)?;
         Event::read(&self.format, Cursor::new(bytes))
+    }
+}
+
+/// Where in a plain transaction an event may stand.
+enum Plain {
+    /// Anywhere but at its end.
+    Within,
+    /// At its end, and only there.
+    Ends,
+    /// Nowhere.
+    Never,
+}
+
+impl Plain {
+    fn opens_if(is_begin: bool) -> Self {
+        if is_begin { Self::Within } else { Self::Never }
+    }
+
+    fn of(kind: u8) -> Self {
+        const ROWS: [EventType; 6] = [
+            EventType::TABLE_MAP_EVENT,
+            EventType::ROWS_QUERY_EVENT,
+            EventType::WRITE_ROWS_EVENT,
+            EventType::UPDATE_ROWS_EVENT,
+            EventType::DELETE_ROWS_EVENT,
+            EventType::PARTIAL_UPDATE_ROWS_EVENT,
+        ];
+        match kind {
+            kind if kind == EventType::XID_EVENT as u8 => Self::Ends,
+            kind if ROWS.iter().any(|rows| *rows as u8 == kind) => Self::Within,
+            _ => Self::Never,
+        }
     }
 }
 
@@ -203,102 +314,4 @@ fn previous(event: &PreviousGtidsEvent<'_>) -> io::Result<GtidSet> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Builds logs by hand: the format is small, and a torn end cannot be had from a healthy server.
-    struct Log(Vec<u8>);
-
-    const SERVER: &str = "11111111-2222-3333-4444-555555555555";
-
-    impl Log {
-        fn new() -> Self {
-            let mut log = Self(MAGIC.to_vec());
-            log.event(EventType::PREVIOUS_GTIDS_EVENT as u8, &Self::previous(1, 11));
-            log
-        }
-
-        fn previous(first: u64, end: u64) -> Vec<u8> {
-            let mut body = 1_u64.to_le_bytes().to_vec();
-            body.extend(SERVER.parse::<Uuid>().unwrap().as_bytes());
-            body.extend(1_u64.to_le_bytes());
-            body.extend(first.to_le_bytes());
-            body.extend(end.to_le_bytes());
-            body
-        }
-
-        fn event(&mut self, kind: u8, body: &[u8]) {
-            let size = u32::try_from(HEADER + body.len()).unwrap();
-            self.0.extend([0; 4]);
-            self.0.push(kind);
-            self.0.extend(1_u32.to_le_bytes());
-            self.0.extend(size.to_le_bytes());
-            self.0.extend([0; 6]);
-            self.0.extend(body);
-        }
-
-        /// A GTID event that announces `rest` bytes after itself.
-        fn gtid(&mut self, gno: u64, rest: u64) {
-            let mut body = vec![0];
-            body.extend(SERVER.parse::<Uuid>().unwrap().as_bytes());
-            body.extend(gno.to_le_bytes());
-            body.push(2);
-            body.extend([0; 16]);
-            body.extend([0; 7]);
-            body.push(u8::try_from(rest + 73).unwrap());
-            body.extend([0; 4]);
-            self.event(EventType::GTID_EVENT as u8, &body);
-        }
-
-        fn read(&self, cut: usize) -> String {
-            let dir = tempfile::tempdir().unwrap();
-            std::fs::write(dir.path().join("binlog.000001"), &self.0[..self.0.len() - cut]).unwrap();
-            known_transactions(dir.path(), "binlog", "relay").unwrap().to_string()
-        }
-    }
-
-    #[test]
-    fn a_transaction_without_its_last_byte_does_not_count() {
-        let mut log = Log::new();
-        log.gtid(11, 19 + 8);
-        log.event(EventType::XID_EVENT as u8, &[0; 8]);
-        log.gtid(12, 19 + 8);
-        log.event(EventType::XID_EVENT as u8, &[0; 8]);
-        assert_eq!(log.read(0), format!("{SERVER}:1-12"));
-        assert_eq!(log.read(1), format!("{SERVER}:1-11"));
-        assert_eq!(log.read(27), format!("{SERVER}:1-11"), "the GTID alone is not the transaction");
-        assert_eq!(log.read(40), format!("{SERVER}:1-11"), "nor is half of it");
-    }
-
-    #[test]
-    fn what_a_reconnecting_receiver_gets_again_counts_once_it_is_whole() {
-        let mut log = Log::new();
-        log.gtid(11, 19 + 8);
-        log.gtid(11, 19 + 8);
-        assert_eq!(log.read(0), format!("{SERVER}:1-10"));
-        log.event(EventType::XID_EVENT as u8, &[0; 8]);
-        assert_eq!(log.read(0), format!("{SERVER}:1-11"));
-    }
-
-    #[test]
-    fn a_newest_file_that_has_not_begun_stands_for_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("binlog.000001"), Log::new().0).unwrap();
-        std::fs::write(dir.path().join("binlog.000002"), &MAGIC[..]).unwrap();
-        let known = known_transactions(dir.path(), "binlog", "relay").unwrap();
-        assert_eq!(known.to_string(), format!("{SERVER}:1-10"));
-    }
-
-    #[test]
-    fn no_logs_hold_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(known_transactions(dir.path(), "binlog", "relay").unwrap().is_empty());
-    }
-
-    #[test]
-    fn what_is_no_binary_log_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("binlog.000001"), b"encrypted").unwrap();
-        assert!(known_transactions(dir.path(), "binlog", "relay").is_err());
-    }
-}
+pub mod tests;

@@ -112,6 +112,11 @@ impl Config {
         self.data.join("grampus")
     }
 
+    /// Where what was cut off the binary log is kept.
+    pub fn trimmed_dir(&self) -> PathBuf {
+        self.own_dir().join("trimmed")
+    }
+
     /// mysqld's unix socket.
     pub fn socket(&self) -> PathBuf {
         self.runtime.join("mysqld.sock")

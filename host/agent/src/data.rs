@@ -62,20 +62,25 @@ fn incarnation(datadir: &Path) -> Option<Uuid> {
     text.trim().parse().ok()
 }
 
-/// Gives a finished directory its identity and puts it on the disk: from now on it is complete. `auto.cnf` goes,
-/// so that the copy starts under a server_uuid of its own.
+/// Gives a finished directory its identity and puts it on the disk: from now on it is complete. It starts under a
+/// server_uuid of its own.
 ///
 /// # Errors
 /// Whatever the file system says.
 pub fn complete(datadir: &Path) -> io::Result<Uuid> {
     let incarnation = Uuid::new_v4();
-    match std::fs::remove_file(datadir.join("auto.cnf")) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-        _ => {}
-    }
+    forget_server_uuid(datadir)?;
     durable::sync_tree(datadir)?;
     durable::write(&datadir.join(INCARNATION_FILE), incarnation.to_string().as_bytes())?;
     Ok(incarnation)
+}
+
+/// Makes mysqld start under a new server_uuid next time.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn forget_server_uuid(datadir: &Path) -> io::Result<()> {
+    durable::remove(&datadir.join("auto.cnf"))
 }
 
 /// Puts the new, complete directory in the place of the current one, which is kept beside it.

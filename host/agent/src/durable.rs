@@ -38,6 +38,17 @@ pub fn sync_tree(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes a file for good. One that is not there is removed already.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        _ => sync_parent(path),
+    }
+}
+
 /// Removes a directory and what is in it. One that is not there is removed already.
 ///
 /// # Errors

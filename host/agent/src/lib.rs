@@ -22,6 +22,7 @@ mod sql;
 mod state;
 mod supervise;
 mod tls;
+mod trim;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -307,6 +307,8 @@ mod tests {
             boot_id: "1".to_owned(),
             record: None,
             opened_in_epoch: None,
+            opened_as: Vec::new(),
+            trimmed: None,
             data: DataState::Empty,
             standing: Standing::Good,
             server: ServerState::Running(Box::new(facts)),

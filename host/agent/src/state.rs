@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use topology::facts::Trimmed;
 use topology::record::{Claim, Phase, Record, StaleRecord};
 use uuid::Uuid;
 use wire::Endpoint;
@@ -30,16 +31,21 @@ pub struct Remembered {
     pub wait_count: Option<u32>,
     /// Whom this data follows as a replica, and under which claim it was told so. None once it is opened.
     pub following: Option<Following>,
+    /// What was last cut off the end of this member's binary log.
+    pub trimmed: Option<Trimmed>,
 }
 
 /// An opening for writing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Opened {
     /// The epoch of the record under which it was.
     pub epoch: u64,
     /// The data that was.
     pub incarnation: Uuid,
+    /// Every server_uuid under which that data was ever opened, sorted: a trimmed member has a new one.
+    #[serde(default)]
+    pub server_uuids: Vec<Uuid>,
 }
 
 /// A proof of standing. It ends with the data it was given for and with the boot of the machine, because a
@@ -183,7 +189,31 @@ impl State {
 impl Remembered {
     /// The epoch in which this data was last opened for writing.
     pub fn opened_epoch(&self, incarnation: Option<Uuid>) -> Option<u64> {
-        self.opened.filter(|opened| Some(opened.incarnation) == incarnation).map(|opened| opened.epoch)
+        self.opened_data(incarnation).map(|opened| opened.epoch)
+    }
+
+    /// Every server_uuid under which this data was ever opened for writing.
+    pub fn opened_as(&self, incarnation: Option<Uuid>) -> Vec<Uuid> {
+        self.opened_data(incarnation).map(|opened| opened.server_uuids.clone()).unwrap_or_default()
+    }
+
+    /// Remembers that this data is opened in an epoch, under a server_uuid.
+    pub fn open(&mut self, epoch: u64, incarnation: Uuid, server_uuid: Uuid) {
+        let mut server_uuids = self.opened_as(Some(incarnation));
+        if let Err(place) = server_uuids.binary_search(&server_uuid) {
+            server_uuids.insert(place, server_uuid);
+        }
+        self.opened = Some(Opened { epoch, incarnation, server_uuids });
+    }
+
+    /// Whether this data was opened for writing and has followed nobody since: its log may hold what nobody
+    /// acknowledged.
+    pub fn led_last(&self, incarnation: Option<Uuid>) -> bool {
+        self.opened_data(incarnation).is_some() && self.following.is_none()
+    }
+
+    fn opened_data(&self, incarnation: Option<Uuid>) -> Option<&Opened> {
+        self.opened.as_ref().filter(|opened| Some(opened.incarnation) == incarnation)
     }
 
     /// Whether this member may acknowledge: it votes with this data, is not being removed, and forgot nothing.

@@ -23,6 +23,12 @@ pub struct MemberReport {
     pub record: Option<Record>,
     /// The epoch in which this data was last opened for writing.
     pub opened_in_epoch: Option<u64>,
+    /// Every server_uuid under which this data was ever opened for writing, sorted.
+    #[serde(default)]
+    pub opened_as: Vec<Uuid>,
+    /// What was last cut off the end of its binary log.
+    #[serde(default)]
+    pub trimmed: Option<Trimmed>,
     /// What is in the data directory.
     pub data: DataState,
     /// Whether this data is known to hold everything it ever acknowledged.
@@ -72,6 +78,18 @@ pub enum Standing {
         /// What happened, e.g. `new data`, `the machine restarted`.
         because: String,
     },
+}
+
+/// Transactions that nobody acknowledged, cut off the end of a former primary's binary log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trimmed {
+    /// The epoch whose primary does not have them.
+    pub epoch: u64,
+    /// Which.
+    pub transactions: GtidSet,
+    /// The file on the member's volume that has them still: a binary log.
+    pub saved_as: String,
 }
 
 /// What mysqld is doing.

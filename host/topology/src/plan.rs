@@ -48,6 +48,8 @@ pub enum Order {
         /// Whose.
         donor: String,
     },
+    /// Start mysqld closed, without what nobody acknowledged of what it had committed last.
+    Trim,
     /// Receive from a member.
     Follow {
         /// Which.
@@ -84,6 +86,7 @@ impl fmt::Display for Order {
             Self::Initialize => out.write_str("initialize the first data"),
             Self::Start => out.write_str("start mysqld closed"),
             Self::Clone { donor } => write!(out, "clone {donor}"),
+            Self::Trim => out.write_str("start mysqld without its unacknowledged tail"),
             Self::Follow { source } => write!(out, "follow {source}"),
             Self::Freeze => out.write_str("freeze"),
             Self::GrantStanding => out.write_str("prove its standing"),

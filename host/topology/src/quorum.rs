@@ -225,10 +225,10 @@ pub fn illegal_transactions(record: &Record, member: &MemberView) -> GtidSet {
     known.subtract(&record.legal_part(&known))
 }
 
-/// Servers that once led: whoever has transactions in the base, and this member itself if it was ever opened.
+/// Servers that once led: whoever has transactions in the base, and this member itself under every name under which
+/// it was opened.
 fn former_servers(record: &Record, member: &MemberView) -> Vec<uuid::Uuid> {
-    let own = member.report().filter(|report| report.opened_in_epoch.is_some());
-    let own = own.and(member.server()).map(|facts| facts.server_uuid);
+    let own = member.report().map(|report| report.opened_as.clone()).unwrap_or_default();
     record.base.servers().chain(own).collect()
 }
 

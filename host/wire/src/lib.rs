@@ -70,6 +70,12 @@ pub enum Command {
         /// Whom to copy.
         donor: Endpoint,
     },
+    /// Start mysqld closed on the data of a member that led last; before that, cut from the end of its binary log
+    /// what `keep` lacks, and give it a new server_uuid. What cannot be cut stays, and shows in the report.
+    Trim {
+        /// `gtid_executed` of the present primary, read after it had opened.
+        keep: GtidSet,
+    },
     /// Receive from this source (and start mysqld closed first where it is stopped). Only the receiver is
     /// re-pointed: the applier keeps running and the relay logs stay.
     Follow {

@@ -87,7 +87,7 @@ impl Member {
             format!("--secrets={}", path("secrets")),
             format!("--user-config={}", path("user.cnf")),
             format!("--boot-id={}", path("boot-id")),
-            format!("--mysqld={}", mysqld()?),
+            format!("--mysqld={}", program("mysqld")?),
         ];
         Ok(Arguments::try_parse_from(arguments)?.config)
     }
@@ -254,10 +254,14 @@ pub fn facts(report: &MemberReport) -> anyhow::Result<&ServerFacts> {
     }
 }
 
-fn mysqld() -> anyhow::Result<String> {
+/// Where a program of the MySQL package is.
+///
+/// # Errors
+/// It is not there: the set-up has not run.
+pub fn program(name: &str) -> anyhow::Result<String> {
     let cache = std::env::var("GRAMPUS_CACHE")
         .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cache/grampus")))?;
-    let path = format!("{cache}/mysql/bin/mysqld");
+    let path = format!("{cache}/mysql/bin/{name}");
     if !Path::new(&path).exists() {
         bail!("there is no {path}: tests/lab/setup.sh makes it");
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_tests::cluster::{acknowledges, choose, claim, ended, promote};
-use mysql_tests::member::facts;
+use mysql_tests::member::{facts, program};
 use mysql_tests::{Cluster, Member};
 use tokio::task::JoinHandle;
 use topology::facts::{DataState, JobKind, JobState, MemberReport, ServerState, Standing, ThreadState};
@@ -16,9 +16,16 @@ use wire::{Command, Endpoint, Outcome};
 type Result<T = ()> = anyhow::Result<T>;
 
 /// Starts an insert as an application and leaves it waiting for an acknowledgement.
-async fn waiting_insert(primary: &Member, id: u32) -> Result<JoinHandle<std::result::Result<(), mysql_async::Error>>> {
-    let mut app = primary.client("app").await?;
-    let insert = tokio::spawn(async move { app.query_drop(format!("INSERT INTO t VALUES ({id}, 0)")).await });
+async fn waiting_insert(primary: &Member, id: u32) -> Result<Waiting> {
+    waiting_statement(primary, format!("INSERT INTO t VALUES ({id}, 0)")).await
+}
+
+/// What became of a statement that waits.
+type Waiting = JoinHandle<std::result::Result<(), mysql_async::Error>>;
+
+async fn waiting_statement(primary: &Member, statement: impl Into<String>) -> Result<Waiting> {
+    let (mut app, statement) = (primary.client("app").await?, statement.into());
+    let insert = tokio::spawn(async move { app.query_drop(statement).await });
     primary
         .wait("a commit waits", |report| facts(report).is_ok_and(|facts| facts.semi_sync.waiting_commits == 1))
         .await?;
@@ -204,6 +211,80 @@ async fn a_freeze_kills_a_primary_with_waiting_commits_and_reads_its_log() -> Re
     primary.done(&chosen, promote(None, &known)).await?;
     assert_eq!(ids(primary).await?, [7]);
     cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_primary_comes_back_without_what_nobody_acknowledged_and_without_a_copy() -> Result {
+    let (cluster, record) = Cluster::serving(2, 1).await?;
+    let (former, primary) = (cluster.member(0), cluster.member(1));
+    former.client("app").await?.query_drop("INSERT INTO t VALUES (1, 0)").await?;
+    let (chosen, tail) = leave_a_tail(&cluster, &record, "INSERT INTO t VALUES (7, 0)").await?;
+    let (data, server) = (former.report().await?.data, record.primary_server_uuid);
+
+    let since = Instant::now();
+    let report = former.done(&chosen, Command::Trim { keep: primary.executed().await? }).await?;
+    measured("trim and start", since);
+    let facts = facts(&report)?;
+    assert!(!facts.open && facts.executed.is_subset_of(&primary.executed().await?), "{}", facts.executed);
+    assert_eq!(report.data, data, "the same copy of the data");
+    assert_ne!(Some(facts.server_uuid), server, "its numbers may be issued again, so its name may not");
+    assert_eq!(report.opened_as, server.as_slice(), "and the old name is remembered");
+    let trimmed = report.trimmed.expect("what was cut is reported");
+    assert_eq!(trimmed.transactions, tail);
+    let saved = std::process::Command::new(program("mysqlbinlog")?).args(["-v", &trimmed.saved_as]).output()?;
+    let saved = String::from_utf8_lossy(&saved.stdout).into_owned();
+    assert!(saved.contains("@1=7"), "the row that was cut can be read: {saved}");
+
+    former.follow(&chosen, primary).await?;
+    primary.client("app").await?.query_drop("INSERT INTO t VALUES (8, 0)").await?;
+    let executed = primary.executed().await?;
+    former.wait("it catches up", |report| executed_is(report, &executed)).await?;
+    assert_eq!(ids(former).await?, [1, 8], "the row that nobody acknowledged is rolled back");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_is_no_change_of_rows_or_was_committed_by_a_start_is_not_cut() -> Result {
+    for committed in [false, true] {
+        let (cluster, record) = Cluster::serving(2, 1).await?;
+        let (former, primary) = (cluster.member(0), cluster.member(1));
+        let statement = if committed { "INSERT INTO t VALUES (7, 0)" } else { "ALTER TABLE t ADD COLUMN w INT" };
+        let (chosen, tail) = leave_a_tail(&cluster, &record, statement).await?;
+        if committed {
+            former.done(&chosen, Command::Start).await?;
+            former.kill_mysqld().await?;
+            former.wait("it is dead", |report| matches!(report.server, ServerState::Stopped { .. })).await?;
+        }
+        let report = former.done(&chosen, Command::Trim { keep: primary.executed().await? }).await?;
+        assert_eq!(report.trimmed, None);
+        assert!(tail.is_subset_of(&facts(&report)?.executed), "it is there for the operator to see");
+        cluster.stop().await?;
+    }
+    Ok(())
+}
+
+/// Kills the first member's mysqld while a statement waits for an acknowledgement, and opens the second. Returns the
+/// record, which is Serving, and what only the first one has.
+async fn leave_a_tail(cluster: &Cluster, record: &Record, statement: &'static str) -> Result<(Record, GtidSet)> {
+    let (former, primary) = (cluster.member(0), cluster.member(1));
+    let claimed = claim(record);
+    primary.done(&claimed, Command::Freeze).await?;
+    let executed = former.executed().await?;
+    let waiting = waiting_statement(former, statement).await?;
+    let report = former.done(&claimed, Command::Freeze).await?;
+    assert!(waiting.await?.is_err(), "nobody acknowledged it, so nobody may hear OK");
+    let tail = offline_gtids(&report).expect("stopped and read").subtract(&executed);
+    assert_eq!(tail.count(), 1);
+    let known = primary.facts().await?.known();
+    let chosen = Record { acks: 0, ..choose(&claimed, primary, &primary.endpoint().await?, &known) };
+    primary.done(&chosen, promote(None, &known)).await?;
+    let serving = Record { phase: Phase::Serving, base: primary.executed().await?, ..chosen };
+    primary.done(&serving, Command::Store).await?;
+    Ok((serving, tail))
+}
+
+fn executed_is(report: &MemberReport, wanted: &GtidSet) -> bool {
+    facts(report).is_ok_and(|facts| facts.executed == *wanted)
 }
 
 fn primary_endpoint(record: &Record, member: &Member) -> Endpoint {

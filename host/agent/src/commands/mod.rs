@@ -11,6 +11,7 @@ pub mod jobs;
 mod promote;
 mod receiver;
 mod standing;
+mod trim;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +121,7 @@ async fn in_turn(member: &Arc<Member>, record: &Record, command: Command) -> Out
             Ok(_) => Outcome::Done,
             Err(why) => failed(format!("{why:#}")),
         },
+        Command::Trim { keep } => trim::trim(member, record, &keep).await,
         Command::Follow { source } => follow::follow(member, record, &source).await,
         Command::GrantStanding { barrier } => standing::grant(member, claim, &barrier).await,
         Command::Promote { source, required, .. } => {
@@ -174,6 +176,7 @@ fn name(command: &Command) -> &'static str {
         Command::Initialize => "initialize",
         Command::Start => "start",
         Command::Clone { .. } => "clone",
+        Command::Trim { .. } => "trim",
         Command::Follow { .. } => "follow",
         Command::Freeze => "freeze",
         Command::GrantStanding { .. } => "grant standing",

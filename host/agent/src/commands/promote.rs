@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use topology::facts::{ServerFacts, ThreadState};
 use topology::gtid::GtidSet;
 use topology::record::{Phase, Record};
+use uuid::Uuid;
 use wire::{Endpoint, Outcome};
 
 use super::{failed, follow, not_changed, receiver, refused, superseded};
 use crate::member::Member;
 use crate::sql::{PROMPT, Session, SqlError, opening, quote, replication, semi_sync};
-use crate::state::Opened;
 use crate::supervise::Running;
 
 /// How long one wait for the applier lasts before the claim, the deadline and the applier are looked at again.
@@ -186,7 +186,7 @@ impl Promotion<'_> {
         semi_sync::set_replica_side(session, false).await?;
         let acks = self.record.effective_acks();
         semi_sync::wait_for(session, acks).await?;
-        if let Some(outcome) = self.mark(acks).await {
+        if let Some(outcome) = self.mark(acks, facts.server_uuid).await {
             return Ok(outcome);
         }
         opening::open(session).await?;
@@ -194,12 +194,12 @@ impl Promotion<'_> {
     }
 
     /// Puts the opening on disk. From here on a freeze kills this process.
-    async fn mark(&self, acks: u32) -> Option<Outcome> {
+    async fn mark(&self, acks: u32, server_uuid: Uuid) -> Option<Outcome> {
         let Some(incarnation) = self.member.incarnation() else { return Some(refused("there is no data")) };
         self.member.mark_open(self.running);
         let proved = self.member.proved_now();
         let marked = self.member.state.change_under(self.record.claim(), |remembered| {
-            remembered.opened = Some(Opened { epoch: self.record.epoch, incarnation });
+            remembered.open(self.record.epoch, incarnation, server_uuid);
             remembered.wait_count = Some(acks);
             remembered.proved = proved;
             remembered.following = None;

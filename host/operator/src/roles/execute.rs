@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use topology::facts::{ServerFacts, ServerState};
 use topology::gtid::GtidSet;
 use topology::plan::Order;
 use topology::record::{Claim, Record};
@@ -159,7 +160,7 @@ impl Errand {
         let response =
             self.caller.command(&request, within).await.map_err(|error| format!("{}: {error}", self.order))?;
         if let (Order::SetAcks { .. }, Outcome::Done) = (&self.order, &response.outcome)
-            && let topology::facts::ServerState::Running(facts) = &response.report.server
+            && let ServerState::Running(facts) = &response.report.server
         {
             board.lock().raised = Some((self.record.claim(), facts.executed.clone()));
         }
@@ -182,6 +183,7 @@ impl Errand {
             Order::Initialize => Command::Initialize,
             Order::Start => Command::Start,
             Order::Clone { .. } => Command::Clone { donor: other()? },
+            Order::Trim => Command::Trim { keep: self.committed().await? },
             Order::Follow { .. } => Command::Follow { source: other()? },
             Order::Freeze => Command::Freeze,
             Order::GrantStanding => Command::GrantStanding { barrier: self.barrier(board).await? },
@@ -204,13 +206,30 @@ impl Errand {
         if let Some(barrier) = board.lock().barriers.get(&self.member) {
             return Ok(barrier.clone());
         }
-        let primary = self.primary.as_ref().ok_or("the primary cannot be asked for a barrier")?;
-        let report =
-            primary.probe(USUAL).await.map_err(|error| format!("asking the primary for a barrier: {error}"))?;
-        let topology::facts::ServerState::Running(facts) = report.server else {
-            return Err("the primary does not run, so there is no barrier".to_owned());
-        };
+        let (_, facts) = self.primary().await?;
+        if !self.record.base.is_subset_of(&facts.executed) {
+            return Err("the primary has not executed everything it was chosen with yet".to_owned());
+        }
         board.lock().barriers.insert(self.member.clone(), facts.executed.clone());
         Ok(facts.executed)
+    }
+
+    /// What the primary has committed, once it is open under this record: whatever else a former primary committed
+    /// was never acknowledged.
+    async fn committed(&self) -> Result<GtidSet, String> {
+        let (opened_in_epoch, facts) = self.primary().await?;
+        let opened = facts.open && opened_in_epoch >= Some(self.record.primary_since_epoch);
+        opened.then_some(facts.executed).ok_or_else(|| format!("{} is not open yet", self.record.primary))
+    }
+
+    /// The epoch in which the primary opened, and what its server says now.
+    async fn primary(&self) -> Result<(Option<u64>, ServerFacts), String> {
+        let primary = self.primary.as_ref().ok_or("the primary cannot be asked what it has committed")?;
+        let report = primary.probe(USUAL).await;
+        let report = report.map_err(|error| format!("asking the primary what it has committed: {error}"))?;
+        match report.server {
+            ServerState::Running(facts) => Ok((report.opened_in_epoch, *facts)),
+            _ => Err("the primary does not run, so it cannot be asked what it has committed".to_owned()),
+        }
     }
 }

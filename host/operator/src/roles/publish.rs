@@ -1,6 +1,9 @@
 //! Says what is so: the cluster's status, its Events, its metrics. Nothing is ever read back from here to decide
 //! anything, and nothing is written while nothing changes.
 
+mod status;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,19 +12,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Resource};
-use objects::api::{
-    AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, PoliciesStatus,
-    PolicyStatus,
-};
-use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, Status, WRITES_BLOCKED};
+use objects::api::{AnswerStatus, FailoverStatus, MysqlCluster, MysqlClusterStatus, PoliciesStatus, PolicyStatus};
 use tokio::time::Instant;
 use topology::assess::{Assessment, Waiting};
 use topology::decision::{Answer, Trigger};
-use topology::facts::ThreadState;
-use topology::gtid::GtidSet;
+use topology::facts::Trimmed;
 use topology::guard::Refusal;
 use topology::record::{Phase, Record};
-use topology::snapshot::{MemberView, Probe, Snapshot};
+use topology::snapshot::{MemberView, Snapshot};
 
 use super::cluster::open_primary;
 use super::execute::Board;
@@ -120,6 +118,8 @@ pub struct Publisher {
     /// What may have to be told, and since when it is so.
     pending: Option<(String, Instant)>,
     told: Option<String>,
+    /// What was last cut off each member's binary log, as far as this operator knows.
+    trimmed: HashMap<String, Option<Trimmed>>,
 }
 
 impl Publisher {
@@ -137,6 +137,7 @@ impl Publisher {
             ongoing: None,
             pending: None,
             told: None,
+            trimmed: HashMap::new(),
         }
     }
 
@@ -249,6 +250,7 @@ impl Publisher {
         let before = self.published.as_ref().or(object.status.as_ref());
         let mut status = self.status(snapshot, assessment, board, before.map_or(&[], |status| &status.conditions));
         self.tell(object, snapshot, assessment).await;
+        self.tell_trimmed(object, snapshot).await;
         self.context.metrics.cluster(&self.key, snapshot, &status);
         if let Some(published) = &self.published {
             if *published == status {
@@ -293,6 +295,24 @@ impl Publisher {
         self.told = Some(note);
     }
 
+    /// An Event for every tail that is cut off while this operator looks.
+    async fn tell_trimmed(&mut self, object: &MysqlCluster, snapshot: &Snapshot) {
+        let reports = snapshot.members.iter().filter_map(MemberView::report);
+        let mut news = Vec::new();
+        for report in reports {
+            let before = self.trimmed.insert(report.member.clone(), report.trimmed.clone());
+            let trimmed = report.trimmed.as_ref().filter(|_| before.is_some_and(|before| before != report.trimmed));
+            news.extend(trimmed.map(|trimmed| (report.member.clone(), trimmed.clone())));
+        }
+        for (member, Trimmed { epoch, transactions, saved_as }) in news {
+            let note = format!(
+                "{member} is back without {} that nobody acknowledged ({transactions}); they are kept in {saved_as}",
+                counted(transactions.count())
+            );
+            self.event(object, EventType::Normal, "TailTrimmed", &format!("Epoch{epoch}Of{member}"), note).await;
+        }
+    }
+
     fn status(
         &self,
         snapshot: &Snapshot,
@@ -302,11 +322,11 @@ impl Publisher {
     ) -> MysqlClusterStatus {
         let open = open_primary(snapshot);
         let members: Vec<_> =
-            snapshot.members.iter().map(|member| member_status(snapshot, assessment, board, member)).collect();
+            snapshot.members.iter().map(|member| status::member_status(snapshot, assessment, board, member)).collect();
         let ready = members.iter().filter(|member| member.ready).count();
         let desired = snapshot.desired.replicas;
         let policy = self.context.policies.in_force(&self.key);
-        let conditions = conditions(snapshot, assessment, ready, policy.as_ref(), before);
+        let conditions = status::conditions(snapshot, assessment, ready, policy.as_ref(), before);
         MysqlClusterStatus {
             conditions,
             ready: format!("{ready}/{desired}"),
@@ -330,110 +350,6 @@ fn without_lag(status: &MysqlClusterStatus) -> MysqlClusterStatus {
     status
 }
 
-fn member_status(snapshot: &Snapshot, assessment: &Assessment, board: &Board, member: &MemberView) -> MemberStatus {
-    let record = snapshot.record.as_ref();
-    let leads = open_primary(snapshot) == Some(member.name.as_str());
-    let good = record.is_some_and(|record| member.in_good_standing(record));
-    let channel = member.server().and_then(|facts| facts.replication.as_ref());
-    let follows =
-        channel.is_some_and(|channel| channel.receiver == ThreadState::On && channel.applier == ThreadState::On);
-    let quarantined = assessment
-        .waiting
-        .iter()
-        .any(|waiting| matches!(waiting, Waiting::Errant { member: who, .. } if *who == member.name));
-    let role = match &member.probe {
-        Probe::Unreachable { .. } | Probe::NotProbed => MemberRole::Unknown,
-        Probe::Known { .. } if leads => MemberRole::Primary,
-        Probe::Known { .. } if quarantined => MemberRole::Quarantined,
-        Probe::Known { .. } if good => MemberRole::Replica,
-        Probe::Known { .. } => MemberRole::Joining,
-    };
-    let pod = member.pod.as_ref();
-    let stays = pod.is_some_and(|pod| !pod.terminating);
-    MemberStatus {
-        name: member.name.clone(),
-        role,
-        ready: stays && (leads || (good && follows)),
-        node: pod.map(|pod| pod.node.clone()).filter(|node| !node.is_empty()),
-        zone: pod.map(|pod| pod.zone.clone()).filter(|zone| !zone.is_empty()),
-        incarnation: member.incarnation().map(|incarnation| incarnation.to_string()),
-        lag_transactions: lag(snapshot, member),
-        receiving: channel.map(|channel| channel.receiver == ThreadState::On),
-        applying: channel.map(|channel| channel.applier == ThreadState::On),
-        message: message(assessment, board, member),
-    }
-}
-
-/// How many of the primary's transactions a member has not executed.
-fn lag(snapshot: &Snapshot, member: &MemberView) -> Option<i64> {
-    let primary = snapshot.member(open_primary(snapshot)?)?.server()?;
-    let executed = &member.server()?.executed;
-    i64::try_from(GtidSet::subtract(&primary.executed, executed).count()).ok()
-}
-
-fn message(assessment: &Assessment, board: &Board, member: &MemberView) -> Option<String> {
-    let waiting = assessment.waiting.iter().find_map(|waiting| match waiting {
-        Waiting::Member { member: who, why } if *who == member.name => Some(why.clone()),
-        Waiting::Errant { member: who, .. } if *who == member.name => Some(waiting.to_string()),
-        _ => None,
-    });
-    let unreachable = match &member.probe {
-        Probe::Unreachable { error, .. } => Some(error.clone()),
-        Probe::NotProbed | Probe::Known { .. } => None,
-    };
-    let config = member.report().and_then(|report| report.config_error.clone());
-    let parts: Vec<String> = [waiting, unreachable, config, board.failure(&member.name).map(|failure| failure.what)]
-        .into_iter()
-        .flatten()
-        .collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
-}
-
-fn conditions(
-    snapshot: &Snapshot,
-    assessment: &Assessment,
-    ready: usize,
-    policy: Option<&PolicyStatus>,
-    before: &[Condition],
-) -> Vec<Condition> {
-    let open = open_primary(snapshot);
-    let why: Vec<String> = assessment.waiting.iter().map(ToString::to_string).collect();
-    let why = if why.is_empty() { "working on it".to_owned() } else { why.join("; ") };
-    let all = ready as u32 == snapshot.desired.replicas;
-    let blocked = assessment.waiting.iter().find(|waiting| matches!(waiting, Waiting::Acknowledgements { .. }));
-    let quorum = assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Quorum(_)));
-    let problem = policy.and_then(|policy| policy.problem.clone());
-    let now = Time(Timestamp::now());
-    let said = |kind: &'static str, holds: bool, reason: &str, message: String| {
-        let status = if holds { Status::True } else { Status::False };
-        Finding::new(kind, status, reason, message).over(before, None, &now)
-    };
-    let in_force = || {
-        policy.map_or_else(|| "the embedded default".to_owned(), |policy| format!("{} {}", policy.name, policy.version))
-    };
-    vec![
-        match (all, open) {
-            (true, Some(primary)) => said(
-                READY,
-                true,
-                "AllMembersReady",
-                format!("{primary} takes writes; every member is in good standing"),
-            ),
-            (_, None) => said(READY, false, "NoPrimary", why.clone()),
-            (false, Some(_)) => said(READY, false, "MembersMissing", why.clone()),
-        },
-        match open {
-            Some(primary) => said(PRIMARY_AVAILABLE, true, "PrimaryOpen", format!("{primary} takes writes")),
-            None if quorum => said(PRIMARY_AVAILABLE, false, "NoQuorum", why),
-            None => said(PRIMARY_AVAILABLE, false, "NoPrimary", why),
-        },
-        match blocked {
-            Some(waiting) => said(WRITES_BLOCKED, true, "TooFewReplicas", waiting.to_string()),
-            None => said(WRITES_BLOCKED, false, "EnoughReplicas", "enough replicas acknowledge".to_owned()),
-        },
-        match problem {
-            Some(problem) => said(POLICY_READY, false, "ModuleRefused", problem),
-            None => said(POLICY_READY, true, "InForce", in_force()),
-        },
-    ]
+fn counted(transactions: u64) -> String {
+    if transactions == 1 { "1 transaction".to_owned() } else { format!("{transactions} transactions") }
 }

@@ -3,7 +3,7 @@
 //!
 //! Nothing here moves a role. One change of the record at a time, and none that lowers what was promised.
 
-use crate::facts::{DataState, JobKind, JobState, ServerFacts, ServerState, Standing, ThreadState};
+use crate::facts::{DataState, JobKind, JobState, MemberReport, ServerFacts, ServerState, Standing, ThreadState};
 use crate::plan::{Order, Step};
 use crate::quorum::{errant_transactions, illegal_transactions};
 use crate::record::{Member, Phase, Record};
@@ -78,14 +78,28 @@ impl Care<'_> {
                 command(assessment, self.member, Order::Fence);
             }
             (DataState::Ready { .. }, ServerState::Running(facts)) => self.keep(facts, assessment, cloning),
-            (DataState::Ready { .. }, ServerState::Stopped { .. }) => {
-                self.wait(assessment, "starting mysqld".to_owned());
-                command(assessment, self.member, Order::Start);
-            }
+            (DataState::Ready { .. }, ServerState::Stopped { .. }) => self.start(report, assessment),
             (DataState::Ready { .. }, ServerState::Starting) => self.wait(assessment, "starting mysqld".to_owned()),
             (DataState::Ready { .. }, ServerState::Unresponsive { .. }) => {
                 self.wait(assessment, "its mysqld does not answer".to_owned());
             }
+        }
+    }
+
+    /// A stopped member. The start of one that was ever opened commits what nobody acknowledged. While it is stopped
+    /// that can still be cut off, once an open primary says what was acknowledged.
+    fn start(&self, report: &MemberReport, assessment: &mut Assessment) {
+        let read = self.member.known_transactions().is_some();
+        let legal = read && illegal_transactions(self.record, self.member).is_empty();
+        if legal || report.opened_in_epoch.is_none() {
+            // Whoever is about to lead may need what only this member has.
+            self.wait(assessment, "starting mysqld".to_owned());
+            command(assessment, self.member, Order::Start);
+        } else if self.record.phase == Phase::Serving && self.primary_facts.open {
+            self.wait(assessment, "starting mysqld without its unacknowledged tail".to_owned());
+            command(assessment, self.member, Order::Trim);
+        } else {
+            self.wait(assessment, format!("starts once {} is open", self.primary.name));
         }
     }
 

@@ -42,6 +42,9 @@ pub struct Node {
     pub incarnation: Option<Uuid>,
     pub record: Option<Record>,
     pub opened_in_epoch: Option<u64>,
+    pub opened_as: Vec<Uuid>,
+    /// Its log holds what it committed as a primary, and its server has not been started since.
+    pub led_last: bool,
     pub good: bool,
     pub next: u64,
     pub terminating: bool,
@@ -249,6 +252,8 @@ impl World {
             boot_id: "boot".to_owned(),
             record: node.record.clone(),
             opened_in_epoch: node.opened_in_epoch,
+            opened_as: node.opened_as.clone(),
+            trimmed: None,
             data,
             standing,
             server,
@@ -368,6 +373,7 @@ impl World {
                 .map(|server| server.executed.union(&server.received)),
             _ => None,
         };
+        let committed = self.nodes[&record.primary].server.as_ref().map(|server| server.executed.clone());
         let node = self.nodes.get_mut(name).unwrap();
         if !node.reachable || record.may_replace(node.record.as_ref()).is_err() {
             return;
@@ -384,8 +390,24 @@ impl World {
                     *node = Node { record: Some(record), ..Node::with_data(incarnation, uuid, executed, false) };
                 }
             }
-            Order::Start => node.running = node.server.is_some(),
+            Order::Start => {
+                node.led_last &= node.running;
+                node.running = node.server.is_some();
+            }
+            Order::Trim => {
+                let fit = node.led_last && !node.running;
+                if let (Some(server), Some(committed), true) = (&mut node.server, &committed, fit) {
+                    let excess = server.executed.of_server(server.uuid).subtract(committed);
+                    if !excess.is_empty() {
+                        server.executed = server.executed.subtract(&excess);
+                        server.uuid = uuid;
+                    }
+                }
+                node.led_last = false;
+                node.running = node.server.is_some();
+            }
             Order::Follow { source } => {
+                node.led_last = false;
                 node.running = node.server.is_some();
                 let votes = record
                     .members
@@ -407,7 +429,12 @@ impl World {
                 }
                 node.running &= !kill;
             }
-            Order::GrantStanding => node.good = true,
+            Order::GrantStanding => {
+                // The barrier: everything that the primary has committed by now has to be there.
+                let known = node.server.as_ref().map(|server| server.executed.union(&server.received));
+                let barrier = committed.filter(|committed| record.base.is_subset_of(committed));
+                node.good |= known.zip(barrier).is_some_and(|(known, barrier)| barrier.is_subset_of(&known));
+            }
             Order::Promote { required, .. } if record.primary == name => {
                 if let Some(server) = node.server.as_mut().filter(|_| node.running) {
                     server.received = server.received.union(&source_log.unwrap_or_default());
@@ -416,6 +443,8 @@ impl World {
                         (server.open, server.drained, server.source, server.acknowledges) = (true, false, None, false);
                         server.wait_count = record.effective_acks();
                         node.opened_in_epoch = Some(record.epoch);
+                        node.opened_as.push(server.uuid);
+                        node.led_last = true;
                         node.good = true;
                     }
                 }
@@ -451,6 +480,8 @@ impl Node {
             incarnation: None,
             record: None,
             opened_in_epoch: None,
+            opened_as: Vec::new(),
+            led_last: false,
             good: false,
             next: 0,
             terminating: false,

@@ -1,0 +1,130 @@
+//! What a cluster's status says, member by member and condition by condition, from one snapshot and what it calls for.
+//!
+//! Nothing here reads or writes anything.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use objects::api::{MemberRole, MemberStatus, PolicyStatus};
+use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, Status, WRITES_BLOCKED};
+use topology::assess::{Assessment, Waiting};
+use topology::facts::ThreadState;
+use topology::gtid::GtidSet;
+use topology::snapshot::{MemberView, Probe, Snapshot};
+
+use crate::roles::cluster::open_primary;
+use crate::roles::execute::Board;
+
+/// One member.
+pub(super) fn member_status(
+    snapshot: &Snapshot,
+    assessment: &Assessment,
+    board: &Board,
+    member: &MemberView,
+) -> MemberStatus {
+    let record = snapshot.record.as_ref();
+    let leads = open_primary(snapshot) == Some(member.name.as_str());
+    let good = record.is_some_and(|record| member.in_good_standing(record));
+    let channel = member.server().and_then(|facts| facts.replication.as_ref());
+    let follows =
+        channel.is_some_and(|channel| channel.receiver == ThreadState::On && channel.applier == ThreadState::On);
+    let quarantined = assessment
+        .waiting
+        .iter()
+        .any(|waiting| matches!(waiting, Waiting::Errant { member: who, .. } if *who == member.name));
+    let role = match &member.probe {
+        Probe::Unreachable { .. } | Probe::NotProbed => MemberRole::Unknown,
+        Probe::Known { .. } if leads => MemberRole::Primary,
+        Probe::Known { .. } if quarantined => MemberRole::Quarantined,
+        Probe::Known { .. } if good => MemberRole::Replica,
+        Probe::Known { .. } => MemberRole::Joining,
+    };
+    let pod = member.pod.as_ref();
+    let stays = pod.is_some_and(|pod| !pod.terminating);
+    MemberStatus {
+        name: member.name.clone(),
+        role,
+        ready: stays && (leads || (good && follows)),
+        node: pod.map(|pod| pod.node.clone()).filter(|node| !node.is_empty()),
+        zone: pod.map(|pod| pod.zone.clone()).filter(|zone| !zone.is_empty()),
+        incarnation: member.incarnation().map(|incarnation| incarnation.to_string()),
+        lag_transactions: lag(snapshot, member),
+        receiving: channel.map(|channel| channel.receiver == ThreadState::On),
+        applying: channel.map(|channel| channel.applier == ThreadState::On),
+        message: message(assessment, board, member),
+    }
+}
+
+/// How many of the primary's transactions a member has not executed.
+fn lag(snapshot: &Snapshot, member: &MemberView) -> Option<i64> {
+    let primary = snapshot.member(open_primary(snapshot)?)?.server()?;
+    let executed = &member.server()?.executed;
+    i64::try_from(GtidSet::subtract(&primary.executed, executed).count()).ok()
+}
+
+fn message(assessment: &Assessment, board: &Board, member: &MemberView) -> Option<String> {
+    let waiting = assessment.waiting.iter().find_map(|waiting| match waiting {
+        Waiting::Member { member: who, why } if *who == member.name => Some(why.clone()),
+        Waiting::Errant { member: who, .. } if *who == member.name => Some(waiting.to_string()),
+        _ => None,
+    });
+    let unreachable = match &member.probe {
+        Probe::Unreachable { error, .. } => Some(error.clone()),
+        Probe::NotProbed | Probe::Known { .. } => None,
+    };
+    let config = member.report().and_then(|report| report.config_error.clone());
+    let parts: Vec<String> = [waiting, unreachable, config, board.failure(&member.name).map(|failure| failure.what)]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The conditions that follow from the roles; `before` says since when they hold.
+pub(super) fn conditions(
+    snapshot: &Snapshot,
+    assessment: &Assessment,
+    ready: usize,
+    policy: Option<&PolicyStatus>,
+    before: &[Condition],
+) -> Vec<Condition> {
+    let open = open_primary(snapshot);
+    let why: Vec<String> = assessment.waiting.iter().map(ToString::to_string).collect();
+    let why = if why.is_empty() { "working on it".to_owned() } else { why.join("; ") };
+    let all = ready as u32 == snapshot.desired.replicas;
+    let blocked = assessment.waiting.iter().find(|waiting| matches!(waiting, Waiting::Acknowledgements { .. }));
+    let quorum = assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Quorum(_)));
+    let problem = policy.and_then(|policy| policy.problem.clone());
+    let now = Time(Timestamp::now());
+    let said = |kind: &'static str, holds: bool, reason: &str, message: String| {
+        let status = if holds { Status::True } else { Status::False };
+        Finding::new(kind, status, reason, message).over(before, None, &now)
+    };
+    let in_force = || {
+        policy.map_or_else(|| "the embedded default".to_owned(), |policy| format!("{} {}", policy.name, policy.version))
+    };
+    vec![
+        match (all, open) {
+            (true, Some(primary)) => said(
+                READY,
+                true,
+                "AllMembersReady",
+                format!("{primary} takes writes; every member is in good standing"),
+            ),
+            (_, None) => said(READY, false, "NoPrimary", why.clone()),
+            (false, Some(_)) => said(READY, false, "MembersMissing", why.clone()),
+        },
+        match open {
+            Some(primary) => said(PRIMARY_AVAILABLE, true, "PrimaryOpen", format!("{primary} takes writes")),
+            None if quorum => said(PRIMARY_AVAILABLE, false, "NoQuorum", why),
+            None => said(PRIMARY_AVAILABLE, false, "NoPrimary", why),
+        },
+        match blocked {
+            Some(waiting) => said(WRITES_BLOCKED, true, "TooFewReplicas", waiting.to_string()),
+            None => said(WRITES_BLOCKED, false, "EnoughReplicas", "enough replicas acknowledge".to_owned()),
+        },
+        match problem {
+            Some(problem) => said(POLICY_READY, false, "ModuleRefused", problem),
+            None => said(POLICY_READY, true, "InForce", in_force()),
+        },
+    ]
+}
