@@ -7,7 +7,7 @@ export PATH := $(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH)
 BUILT := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test e2e bench fmt crds
+.PHONY: help setup demo demo-down test e2e chaos soak bench fmt crds
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,3 +39,10 @@ fmt: ## format the tree
 
 crds: ## write deploy/crds from the types
 	@UPDATE=1 cargo test --package objects --test crds
+
+chaos: setup ## hurt a cluster in many ways under load; RUNS=, SEED= and ONLY= choose how much and what
+	@cargo build --workspace --bin chaos --bin grampus --test crds
+	@$(BUILT)/debug/chaos $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
+
+soak: setup ## many more histories than `test` tries; HISTORIES= chooses how many
+	@HISTORIES=$(or $(HISTORIES),100000) cargo test --workspace --test histories

@@ -283,11 +283,11 @@ impl Cluster {
         String::from_utf8(value.0).with_context(|| format!("{key} of Secret {secret} is no text"))
     }
 
-    /// Asks for a switchover and waits for its end.
+    /// Asks for a switchover and gives the name of the operation.
     ///
     /// # Errors
-    /// It was not taken up or not finished. That it failed is no error here: see the status.
-    pub async fn switchover(&self, to: Option<&str>) -> Result<Operated> {
+    /// The API server refused.
+    pub async fn ask_for_switchover(&self, to: Option<&str>) -> Result<String> {
         let api: Api<MysqlOperation> = self.api();
         let operation = MysqlOperation {
             metadata: ObjectMeta { generate_name: Some(format!("{}-switchover-", self.name)), ..ObjectMeta::default() },
@@ -299,7 +299,16 @@ impl Cluster {
             },
             status: None,
         };
-        let name = api.create(&PostParams::default(), &operation).await.context("asking for a switchover")?.name_any();
+        Ok(api.create(&PostParams::default(), &operation).await.context("asking for a switchover")?.name_any())
+    }
+
+    /// Asks for a switchover and waits for its end.
+    ///
+    /// # Errors
+    /// It was not taken up or not finished. That it failed is no error here: see the status.
+    pub async fn switchover(&self, to: Option<&str>) -> Result<Operated> {
+        let name = self.ask_for_switchover(to).await?;
+        let api: Api<MysqlOperation> = self.api();
         let limit = Duration::from_secs(60);
         let awaited = format!("operation {name} to end");
         let status = self.wait_for(&awaited, limit, || async {

@@ -13,8 +13,10 @@ mod ledger;
 mod operator;
 mod policy;
 mod processes;
+mod scenario;
 mod sql;
 mod steps;
+mod survive;
 mod writer;
 
 use std::future::Future;
@@ -29,8 +31,10 @@ pub use ledger::{Ledger, Outage, Verdict};
 pub use operator::{LogLine, OPERATOR_NAMESPACE, Operator};
 pub use policy::{Packed, PolicyModule};
 pub use processes::{Fingerprint, ProcessFacts};
+pub use scenario::{Scenario, Struck};
 pub use sql::Login;
 pub use steps::Steps;
+pub use survive::{Survived, survive};
 pub use writer::{Load, Writer};
 
 /// The MySQL image that the lab's setup packs.

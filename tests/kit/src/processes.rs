@@ -19,6 +19,13 @@ pub struct ProcessFacts {
     pub started: u64,
 }
 
+impl ProcessFacts {
+    /// Whether it still is that process.
+    pub fn is_there(self) -> bool {
+        facts(self.pid) == Some(self)
+    }
+}
+
 /// Everything by which a restart would show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {

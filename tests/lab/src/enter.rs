@@ -15,6 +15,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::machine::Machine;
 use crate::paths::Paths;
+use crate::run;
 
 /// What must never be sent through a proxy of this computer.
 const NO_PROXY: &str = "198.18.0.0/15,localhost,127.0.0.1,.svc,.cluster.local";
@@ -24,6 +25,7 @@ const NO_PROXY: &str = "198.18.0.0/15,localhost,127.0.0.1,.svc,.cluster.local";
 pub fn thread(machine: &Machine) -> Result<()> {
     let path = machine.namespace();
     let space = File::open(&path).with_context(|| absent(machine, &path))?;
+    run::remember_outside()?;
     enter(&space, &resolver(machine)?).with_context(|| format!("cannot enter {}: this needs root", path.display()))
 }
 

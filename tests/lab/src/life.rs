@@ -80,7 +80,13 @@ pub fn up(paths: &Paths, wanted: u8, steps: &Steps) -> Result<u8> {
     steps.step("network", || {
         network::create_fabric()?;
         network::heal(&network::cuts()?)?;
-        machines.iter().try_for_each(|machine| network::plug(machine, &machines))
+        machines.iter().try_for_each(|machine| {
+            // What runs there without a network that others can see would never be reached again.
+            if !network::plugged(&machine.name) && machine.power()? != Power::Off {
+                machine.crash()?;
+            }
+            network::plug(machine, &machines)
+        })
     })?;
     steps.step("control plane", || {
         switch_on(control_plane)?;

@@ -195,9 +195,7 @@ impl Machine {
 
     /// Loss of power: first the network, so that no dying connection says goodbye, then everything.
     pub fn crash(&self) -> Result<()> {
-        if self.namespace().exists() {
-            network::darken(&self.name)?;
-        }
+        network::darken(&self.name)?;
         let group = self.group()?;
         if group.is_frozen() {
             group.thaw()?;

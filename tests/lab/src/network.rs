@@ -92,19 +92,23 @@ pub fn plug(machine: &Machine, everybody: &[Machine]) -> Result<()> {
 }
 
 /// Whether a machine has its namespace and its port on the bridge.
-fn plugged(name: &str) -> bool {
+pub fn plugged(name: &str) -> bool {
     let ports = || ip(&format!("-n {FABRIC} -o link show master lab")).unwrap_or_default();
     alive(&namespace(name)) && ports().split([':', '@', ' ']).any(|word| word == name)
 }
 
 /// Pulls a machine's plug: from this moment nothing of it reaches anybody.
 pub fn darken(name: &str) -> Result<()> {
-    ip(&format!("-n {FABRIC} link set {name} down")).map(drop)
+    if has_port(name) { ip(&format!("-n {FABRIC} link set {name} down")).map(drop) } else { Ok(()) }
+}
+
+fn has_port(name: &str) -> bool {
+    exists() && ip(&format!("-n {FABRIC} link show {name}")).is_ok()
 }
 
 /// Takes a machine off the fabric and forgets its namespace with every connection in it.
 pub fn unplug(name: &str) -> Result<()> {
-    if exists() && ip(&format!("-n {FABRIC} link show {name}")).is_ok() {
+    if has_port(name) {
         ip(&format!("-n {FABRIC} link delete {name}"))?;
     }
     forget(&format!("{PREFIX}{name}"))

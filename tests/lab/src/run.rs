@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
@@ -34,17 +35,29 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Result<String> {
     finish(command, output)
 }
 
+/// The mounts of the calling thread.
+const MOUNTS: &str = "/proc/thread-self/ns/mnt";
+
+/// The mounts that the process had before one of its threads went into a machine's network.
+static OUTSIDE: OnceLock<File> = OnceLock::new();
+
+/// Remembers the calling thread's mounts as the process's, unless another thread went before.
+pub fn remember_outside() -> io::Result<()> {
+    let mounts = File::open(MOUNTS)?;
+    OUTSIDE.get_or_init(|| mounts);
+    Ok(())
+}
+
 /// A thread in a machine's network has mounts of its own, and what is mounted there is seen by nobody else: a
-/// namespace that `ip` made would be lost. So the command goes where the process's first thread is.
+/// namespace that `ip` made would be lost. So the command goes where the process was before.
 fn outside(command: &mut Command) -> Result<()> {
-    const PROCESS: &str = "/proc/self/ns/mnt";
-    if metadata(PROCESS)?.ino() == metadata("/proc/thread-self/ns/mnt")?.ino() {
+    let Some(outside) = OUTSIDE.get() else { return Ok(()) };
+    if outside.metadata()?.ino() == metadata(MOUNTS)?.ino() {
         return Ok(());
     }
-    let mounts = File::open(PROCESS)?;
     // SAFETY: between fork and exec only one system call is made, on a descriptor that is open already.
     unsafe {
-        command.pre_exec(move || setns(&mounts, CloneFlags::CLONE_NEWNS).map_err(io::Error::from));
+        command.pre_exec(move || setns(outside, CloneFlags::CLONE_NEWNS).map_err(io::Error::from));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use objects::api::{MysqlCluster, names};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use topology::assess::{Asked, Assessment, assess};
 use topology::decision::{Answer, Trigger};
@@ -89,9 +89,15 @@ impl Cluster {
     pub async fn run(mut self, stop: CancellationToken) {
         tracing::info!(cluster = %self.key, "watching");
         let mut pause = BUSY_PASS;
+        let mut leads = self.context.leads.clone();
         while !stop.is_cancelled() {
-            // Either the wait ends or somebody wakes the cluster: both mean the same.
-            let _ = stop.run_until_cancelled(timeout(pause, self.wake.notified())).await;
+            // Whatever ends the wait means the same: look again.
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.wake.notified() => {}
+                _ = leads.changed() => {}
+                () = stop.cancelled() => {}
+            }
             let Some(object) = self.context.cache.cluster(&self.key) else { break };
             pause = match self.pass(&object).await {
                 Ok(true) => QUIET_PASS,

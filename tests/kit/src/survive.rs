@@ -1,0 +1,73 @@
+//! One fault under load, from whole to whole, and what came of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::{Instant, sleep};
+
+use crate::{Cluster, Ledger, Load, Scenario, Verdict, Writer};
+
+/// How long a cluster may take to be whole again. Generous: it bounds a wait and tests nothing.
+const WHOLE: Duration = Duration::from_secs(240);
+
+/// How many rows have to be acknowledged before a blow, and after it.
+const ROWS: u64 = 200;
+
+/// What came of a fault.
+#[derive(Debug)]
+pub struct Survived {
+    /// What was done.
+    pub kind: Scenario,
+    /// How long it was left so, if it lasts.
+    pub held: Option<Duration>,
+    /// The longest time between two acknowledged writes that ended after it.
+    pub gap: Duration,
+    /// From its undoing until every member was in good standing again.
+    pub whole: Duration,
+    /// What the members had of what was acknowledged.
+    pub verdict: Verdict,
+}
+
+impl fmt::Display for Survived {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.held.map(|held| format!(" for {:.1} s", held.as_secs_f64())).unwrap_or_default();
+        write!(
+            out,
+            "{}{held}: gap {} ms, whole {:.1} s later, {} acknowledged, {} unknown, {} lost",
+            self.kind,
+            self.gap.as_millis(),
+            self.whole.as_secs_f64(),
+            self.verdict.acknowledged,
+            self.verdict.unknown,
+            self.verdict.missing.len(),
+        )
+    }
+}
+
+/// Strikes a cluster of three while it is written to, mends what lasts after `hold`, waits until it is whole again,
+/// and looks for every acknowledged row on every member.
+///
+/// # Errors
+/// It did not become whole, or could not be looked at. Whether rows are missing is in the verdict.
+pub async fn survive(cluster: &Cluster, kind: Scenario, hold: Duration, load: Load) -> Result<Survived> {
+    cluster.wait_serving(3, WHOLE).await.context("before the fault")?;
+    let mut writer = Writer::start(cluster, load).await?;
+    writer.wait_rows(ROWS, WHOLE).await?;
+    let began = writer.began();
+    let struck = kind.strike(cluster).await;
+    let at = struck.at;
+    let held = struck.lasts().then_some(hold);
+    if let Some(hold) = held {
+        sleep(hold).await;
+    }
+    struck.mend(cluster)?;
+    let mended = Instant::now();
+    writer.wait_rows(ROWS, WHOLE).await?;
+    cluster.wait_serving(3, WHOLE).await?;
+    let whole = mended.elapsed();
+    let ledger = writer.stop().await?;
+    let gap = ledger.longest_outage(Ledger::moment(began, at)).context("nothing was written after the fault")?;
+    let verdict = ledger.check(cluster).await?;
+    Ok(Survived { kind, held, gap: gap.lasted(), whole, verdict })
+}
