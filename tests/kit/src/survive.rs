@@ -25,6 +25,8 @@ pub struct Survived {
     pub gap: Duration,
     /// From its undoing until every member was in good standing again.
     pub whole: Duration,
+    /// From the writers' end until every member had everything.
+    pub alike: Duration,
     /// What the members had of what was acknowledged.
     pub verdict: Verdict,
 }
@@ -34,10 +36,11 @@ impl fmt::Display for Survived {
         let held = self.held.map(|held| format!(" for {:.1} s", held.as_secs_f64())).unwrap_or_default();
         write!(
             out,
-            "{}{held}: gap {} ms, whole {:.1} s later, {} acknowledged, {} unknown, {} lost",
+            "{}{held}: gap {} ms, whole {:.1} s later, alike {:.1} s after the last write, {} acknowledged, {} unknown, {} lost",
             self.kind,
             self.gap.as_millis(),
             self.whole.as_secs_f64(),
+            self.alike.as_secs_f64(),
             self.verdict.acknowledged,
             self.verdict.unknown,
             self.verdict.missing.len(),
@@ -68,6 +71,7 @@ pub async fn survive(cluster: &Cluster, kind: Scenario, hold: Duration, load: Lo
     let whole = mended.elapsed();
     let ledger = writer.stop().await?;
     let gap = ledger.longest_outage(Ledger::moment(began, at)).context("nothing was written after the fault")?;
+    let stopped = Instant::now();
     let verdict = ledger.check(cluster).await?;
-    Ok(Survived { kind, held, gap: gap.lasted(), whole, verdict })
+    Ok(Survived { kind, held, gap: gap.lasted(), whole, alike: stopped.elapsed(), verdict })
 }
