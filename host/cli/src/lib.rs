@@ -5,7 +5,9 @@
 //! logs and GitOps see too.
 
 mod crds;
+mod operation;
 mod policy;
+mod rebuild;
 mod site;
 mod status;
 mod style;
@@ -20,6 +22,8 @@ pub enum Command {
     Status(status::Arguments),
     /// Move the role of primary to another member, losing nothing and restarting nothing.
     Switchover(switchover::Arguments),
+    /// Replace the data of a replica by a copy of another member's.
+    Rebuild(rebuild::Arguments),
     /// Work with policy modules.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -35,6 +39,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Status(arguments) => status::run(arguments).await,
         Command::Switchover(arguments) => switchover::run(arguments).await,
+        Command::Rebuild(arguments) => rebuild::run(arguments).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Crds => crds::run(),
     }

@@ -1,29 +1,14 @@
-//! `switchover`: creates a MysqlOperation and follows it to its end.
+//! `switchover`: moves the role of primary.
 //!
-//! The operation is the operator's to carry out; ending this command changes nothing about it.
+//! It only asks; who may lead is for the policy and the guard to say.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use futures::StreamExt as _;
-use kube::api::{ObjectMeta, PostParams};
-use kube::runtime::watcher::watch_object;
-use kube::{Api, ResourceExt as _};
-use objects::api::{
-    MysqlCluster, MysqlOperation, MysqlOperationSpec, MysqlOperationStatus, MysqlTopology, OperationType, Outcome,
-    names,
-};
-use tokio::time::{Instant, sleep_until};
+use objects::api::{MysqlOperationSpec, MysqlOperationStatus, OperationType, Outcome};
 
-use crate::site::{Site, Target, explained};
+use crate::operation::{self, Patience};
+use crate::site::Target;
 use crate::style::{Style, Tone};
-
-/// How long an operation may lie untouched before it is said that nobody seems to work.
-const UNTOUCHED: Duration = Duration::from_secs(5);
-
-/// How much longer than the operation's own time its end is waited for.
-const GRACE: Duration = Duration::from_secs(15);
 
 /// What to move where.
 #[derive(Debug, clap::Args)]
@@ -33,12 +18,8 @@ pub struct Arguments {
     /// The member that shall lead: a pod's name, or the number at the end of it. The policy chooses if not given.
     #[arg(long, value_name = "POD")]
     to: Option<String>,
-    /// How long it may take before it is given up and undone, from 1s to 1h.
-    #[arg(long, default_value = "30s", value_parser = seconds)]
-    timeout: i32,
-    /// Return as soon as the operation exists.
-    #[arg(long)]
-    no_wait: bool,
+    #[command(flatten)]
+    patience: Patience,
     #[command(flatten)]
     target: Target,
 }
@@ -50,99 +31,24 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let site = arguments.target.connect().await?;
     let name = arguments.cluster.as_str();
-    let cluster = site.cluster(name).await?;
-    if cluster.spec.paused {
-        bail!("MysqlCluster {name} is paused, so nobody would carry this out; set spec.paused to false first");
-    }
+    let cluster = operation::cluster(&site, name).await?;
     let to = match &arguments.to {
-        Some(wanted) => Some(member(name, wanted, &voters(&site, &cluster).await?)?),
+        Some(wanted) => Some(operation::member("--to", name, wanted, &operation::voters(&site, &cluster).await?)?),
         None => None,
     };
-    let operation = MysqlOperation {
-        metadata: ObjectMeta { generate_name: Some(format!("{name}-switchover-")), ..ObjectMeta::default() },
-        spec: MysqlOperationSpec {
-            cluster: name.to_owned(),
-            kind: OperationType::Switchover,
-            to,
-            timeout_seconds: arguments.timeout,
-        },
-        status: None,
+    let spec = MysqlOperationSpec {
+        cluster: name.to_owned(),
+        kind: OperationType::Switchover,
+        to,
+        member: None,
+        timeout_seconds: arguments.patience.timeout,
     };
-    let operations: Api<MysqlOperation> = site.api();
-    let created = operations.create(&PostParams::default(), &operation).await;
-    let created = created.map_err(|error| explained(error, "a MysqlOperation for", name, &site.namespace))?;
-    let created = created.name_any();
-    if arguments.no_wait {
-        println!("mysqloperation.grampus.dev/{created} created");
+    let Some(status) = operation::ask(&site, spec, "switchover", &arguments.patience).await? else {
         return Ok(ExitCode::SUCCESS);
-    }
-    eprintln!("mysqloperation.grampus.dev/{created}");
-    let status = follow(operations, &created, arguments.timeout).await?;
+    };
     let (text, succeeded) = outcome(&status, Style::of_stdout());
     println!("{text}");
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The members that vote by the record or, before there is one, those that the operator knows of.
-async fn voters(site: &Site, cluster: &MysqlCluster) -> anyhow::Result<Vec<String>> {
-    let name = cluster.name_any();
-    let records: Api<MysqlTopology> = site.api();
-    let record = records.get_opt(&name).await;
-    let record = record.map_err(|error| explained(error, "MysqlTopology", &name, &site.namespace))?;
-    Ok(match record {
-        Some(record) => record.spec.record.members.into_iter().map(|member| member.name).collect(),
-        None => cluster.status.iter().flat_map(|status| &status.members).map(|member| member.name.clone()).collect(),
-    })
-}
-
-/// The voting member that a person means by a name or a number.
-fn member(cluster: &str, wanted: &str, voters: &[String]) -> anyhow::Result<String> {
-    let meant = match wanted.parse::<u32>() {
-        Ok(ordinal) => names::member(cluster, ordinal),
-        Err(_) => wanted.to_owned(),
-    };
-    if voters.contains(&meant) {
-        return Ok(meant);
-    }
-    if voters.is_empty() {
-        bail!("--to: {cluster} has no voting members yet; see: grampus status {cluster}");
-    }
-    bail!("--to: `{wanted}` is no voting member of {cluster}; name one of {}", voters.join(", "))
-}
-
-/// Waits until the operation is finished.
-async fn follow(operations: Api<MysqlOperation>, name: &str, timeout: i32) -> anyhow::Result<MysqlOperationStatus> {
-    let begun = Instant::now();
-    let own = Duration::from_secs(u64::try_from(timeout).unwrap_or_default());
-    let mut watch = Box::pin(watch_object(operations, name));
-    let mut told = None;
-    let mut untouched = true;
-    loop {
-        tokio::select! {
-            seen = watch.next() => match seen.context("the watch ended")? {
-                Ok(Some(operation)) => {
-                    let status = operation.status.unwrap_or_default();
-                    if status.is_finished() {
-                        return Ok(status);
-                    }
-                    untouched = untouched && status.outcome.is_none();
-                    if status.message != told {
-                        eprintln!("{}", status.message.as_deref().unwrap_or_default());
-                        told = status.message;
-                    }
-                }
-                Ok(None) => bail!("MysqlOperation {name} was deleted; what it had begun may go on: look at the cluster's status"),
-                Err(error) => eprintln!("the API server does not answer: {error}"),
-            },
-            () = sleep_until(begun + UNTOUCHED), if untouched => {
-                eprintln!("nobody has taken it up yet; is the operator running, or busy with another operation?");
-                untouched = false;
-            }
-            () = sleep_until(begun + own + GRACE) => bail!(
-                "MysqlOperation {name} has not ended in {timeout} s and is not given up by this; see: kubectl get mysqloperation {name}"
-            ),
-        }
-    }
 }
 
 /// What came of it, and whether it is what was asked for.
@@ -162,49 +68,11 @@ fn outcome(status: &MysqlOperationStatus, style: Style) -> (String, bool) {
     (text, true)
 }
 
-/// `30s`, `1m30s`, or a bare number of seconds.
-fn seconds(text: &str) -> Result<i32, String> {
-    let parsed = match text.parse::<u64>() {
-        Ok(seconds) => Some(seconds),
-        Err(_) => objects::duration::parse(text).map(|duration| duration.as_secs()),
-    };
-    match parsed.and_then(|seconds| i32::try_from(seconds).ok()) {
-        Some(seconds @ 1..=3600) => Ok(seconds),
-        _ => Err("write it as in 30s or 1m30s, from 1s to 1h".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const PLAIN: Style = Style { colour: false, width: None };
-
-    fn three() -> Vec<String> {
-        (0..3).map(|ordinal| names::member("shop", ordinal)).collect()
-    }
-
-    #[test]
-    fn a_member_may_be_named_by_its_number() {
-        assert_eq!(member("shop", "2", &three()).unwrap(), "shop-2");
-        assert_eq!(member("shop", "shop-0", &three()).unwrap(), "shop-0");
-    }
-
-    #[test]
-    fn a_stranger_is_refused_before_anything_is_asked() {
-        let error = member("shop", "shop-9", &three()).unwrap_err().to_string();
-        assert_eq!(error, "--to: `shop-9` is no voting member of shop; name one of shop-0, shop-1, shop-2");
-        assert!(member("shop", "0", &[]).unwrap_err().to_string().contains("no voting members yet"));
-    }
-
-    #[test]
-    fn a_timeout_is_in_whole_seconds_and_in_bounds() {
-        assert_eq!(seconds("90"), Ok(90));
-        assert_eq!(seconds("1m30s"), Ok(90));
-        for wrong in ["0", "500ms", "2h", "soon", ""] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn the_end_is_told_with_the_reason() {

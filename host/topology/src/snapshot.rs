@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub members: Vec<MemberView>,
     /// A planned change of primary that somebody asked for.
     pub switchover: Option<Switchover>,
+    /// A copy of the data that somebody wants replaced.
+    pub rebuild: Option<Rebuild>,
     /// For how long, in milliseconds, no writable primary has been seen. 0 while there is one.
     pub without_primary_ms: u64,
     /// A higher k is being introduced, and this is what had been committed when it came into force.
@@ -58,6 +60,16 @@ pub struct Switchover {
     pub from: String,
     /// What is left of its time, in milliseconds.
     pub left_ms: u64,
+}
+
+/// A copy of the data that is to be replaced by another member's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rebuild {
+    /// Whose.
+    pub member: String,
+    /// Which: the wish is fulfilled once that member holds another.
+    pub incarnation: Uuid,
 }
 
 /// A change of primary that is due while the primary still serves.

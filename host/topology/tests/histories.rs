@@ -7,7 +7,7 @@ mod world;
 use proptest::prelude::*;
 use topology::decision::{Answer, Question};
 use topology::record::Phase;
-use topology::snapshot::Switchover;
+use topology::snapshot::{Rebuild, Switchover};
 use uuid::Uuid;
 use world::{World, choose_first};
 
@@ -189,6 +189,34 @@ fn errant_transactions_are_left_to_a_person() {
         choose_first(question)
     });
     assert_eq!(world.primary().as_deref(), Some("shop-1"), "{:#?}", world.log);
+}
+
+#[test]
+fn a_member_is_rebuilt_when_somebody_asks_and_not_at_the_price_of_writes() {
+    let mut world = World::serving(3);
+    let server = world.nodes.get_mut("shop-2").unwrap().server.as_mut().unwrap();
+    server.executed = server.executed.union(&format!("{}:1", server.uuid).parse().unwrap());
+    let (data, _) = identity(&world, "shop-2");
+    world.rebuild = Some(Rebuild { member: "shop-2".to_owned(), incarnation: data });
+    world.kill("shop-1");
+    world.pass(choose_first);
+    assert_eq!(identity(&world, "shop-2").0, data, "the only one that may acknowledge now: {:#?}", world.log);
+    world.settle(40, choose_first);
+    assert_ne!(identity(&world, "shop-2").0, data, "{:#?}", world.log);
+    let record = world.record.as_ref().unwrap();
+    assert_eq!(record.incarnation_of("shop-2"), world.nodes["shop-2"].incarnation, "and it votes: {:#?}", world.log);
+    assert_eq!(record.epoch, 1, "nobody's role moved");
+    assert!(world.write());
+}
+
+#[test]
+fn a_primary_is_never_rebuilt_over() {
+    let mut world = World::serving(3);
+    let (data, _) = identity(&world, "shop-0");
+    world.rebuild = Some(Rebuild { member: "shop-0".to_owned(), incarnation: data });
+    world.settle(20, choose_first);
+    assert_eq!(identity(&world, "shop-0").0, data);
+    assert!(world.write());
 }
 
 #[test]

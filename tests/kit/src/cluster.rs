@@ -295,6 +295,7 @@ impl Cluster {
                 cluster: self.name.clone(),
                 kind: OperationType::Switchover,
                 to: to.map(ToOwned::to_owned),
+                member: None,
                 timeout_seconds: 30,
             },
             status: None,
@@ -362,6 +363,18 @@ impl Operated {
 }
 
 impl Member {
+    /// Statements as root, one after the other.
+    ///
+    /// # Errors
+    /// The member refused one.
+    pub async fn run(&self, statements: &[&str]) -> Result<()> {
+        let mut conn = self.login.connect().await.with_context(|| self.name.clone())?;
+        for statement in statements {
+            conn.query_drop(*statement).await.with_context(|| format!("{}: {statement}", self.name))?;
+        }
+        conn.disconnect().await.with_context(|| self.name.clone())
+    }
+
     /// One row of one column, of a query as root.
     ///
     /// # Errors

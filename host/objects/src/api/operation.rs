@@ -30,6 +30,12 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.member) == (self.type == 'Rebuild')").message(
+    "spec.member: a Rebuild needs it, expected the name of a pod, and nothing else has it"
+))]
+#[x_kube(validation = Rule::new("!has(self.to) || self.type == 'Switchover'").message(
+    "spec.to: only a Switchover has it; expected no such field"
+))]
 #[x_kube(validation = Rule::new("self == oldSelf").message(
     "spec: an operation is carried out once and cannot be changed; create another MysqlOperation"
 ))]
@@ -44,7 +50,12 @@ pub struct MysqlOperationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub to: Option<String>,
-    /// How many seconds the operation may take before it is given up and undone. 30 if not given.
+    /// Rebuild: the pod whose data is replaced by a copy of another member's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub member: Option<String>,
+    /// How many seconds a switchover may take before it is given up and undone, or a rebuild until its copy begins;
+    /// a copy that has begun takes as long as it takes. 30 if not given.
     #[serde(default = "thirty")]
     #[schemars(range(min = 1, max = 3600))]
     pub timeout_seconds: i32,
@@ -59,6 +70,9 @@ fn thirty() -> i32 {
 pub enum OperationType {
     /// Move the role of primary to another member, losing nothing and killing nothing.
     Switchover,
+    /// Replace the data of a replica by a copy of another member's: for one that holds transactions which no primary
+    /// committed, or whose data is in doubt. The old data is kept until the new is good.
+    Rebuild,
 }
 
 /// How far an operation has come.
@@ -95,6 +109,9 @@ pub struct MysqlOperationStatus {
     /// The pod that leads, or was meant to lead, afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// Rebuild: which copy of the data is to be replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<String>,
     /// When it was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,

@@ -77,7 +77,7 @@ pub(super) async fn reconcile(cluster: Arc<Guarded>, worker: Arc<Worker>) -> Res
         Err(invalid) => return report::unreadable(&worker, invalid).await,
     };
     if cluster.metadata.deletion_timestamp.is_some() {
-        // Kubernetes takes the children away; the topology controller takes its leave by its finalizer.
+        // Kubernetes takes the children away, the record among them; volumes stay unless the spec says otherwise.
         worker.applied.forget(cluster);
         return Ok(Action::await_change());
     }

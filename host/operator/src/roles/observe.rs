@@ -36,6 +36,7 @@ pub fn observe(cluster: &Cluster, desired: Desired) -> Snapshot {
         desired,
         members,
         switchover: cluster.agenda.switchover(),
+        rebuild: cluster.agenda.rebuild(),
         without_primary_ms: cluster.without_primary.map_or(0, |since| millis(since.elapsed())),
         raise_barrier: cluster.raise_barrier.clone(),
     }

@@ -77,6 +77,7 @@ impl Care<'_> {
                 self.wait(assessment, "it is open and must not be".to_owned());
                 command(assessment, self.member, Order::Fence);
             }
+            (DataState::Ready { .. }, _) if self.is_to_be_rebuilt() => self.rebuild_as_asked(assessment, cloning),
             (DataState::Ready { .. }, ServerState::Running(facts)) => self.keep(facts, assessment, cloning),
             (DataState::Ready { .. }, ServerState::Stopped { .. }) => self.start(report, assessment),
             (DataState::Ready { .. }, ServerState::Starting) => self.wait(assessment, "starting mysqld".to_owned()),
@@ -164,6 +165,30 @@ impl Care<'_> {
         if self.record.phase == Phase::Serving && self.primary_facts.open {
             self.rebuild(assessment, cloning, "it holds transactions that were never acknowledged");
         }
+    }
+
+    /// Whether somebody asked for this very data to be replaced.
+    fn is_to_be_rebuilt(&self) -> bool {
+        self.snapshot.rebuild.as_ref().is_some_and(|asked| {
+            asked.member == self.member.name && self.member.incarnation() == Some(asked.incarnation)
+        })
+    }
+
+    /// Not at the price of writes: they go on only while enough other replicas acknowledge.
+    fn rebuild_as_asked(&self, assessment: &mut Assessment, cloning: &mut bool) {
+        if self.record.phase != Phase::Serving || !self.primary_facts.open {
+            self.wait(assessment, format!("is copied anew once {} is open", self.primary.name));
+            return;
+        }
+        let needed = self.record.effective_acks() as usize;
+        let others = acknowledging(self.snapshot, self.record).iter().filter(|name| **name != self.member.name).count();
+        if others < needed {
+            let why =
+                format!("is copied anew once {needed} other replicas acknowledge, or writes would stop; {others} do");
+            self.wait(assessment, why);
+            return;
+        }
+        self.rebuild(assessment, cloning, "somebody asked for a new copy of its data");
     }
 
     /// Copies a healthy member, a replica rather than the primary. One copy at a time: a donor serves one.

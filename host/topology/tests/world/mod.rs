@@ -16,7 +16,7 @@ use topology::gtid::GtidSet;
 use topology::guard::guard;
 use topology::plan::{Order, Step, plan};
 use topology::record::{Phase, Record};
-use topology::snapshot::{Desired, MemberView, PodFacts, Probe, Snapshot, Switchover};
+use topology::snapshot::{Desired, MemberView, PodFacts, Probe, Rebuild, Snapshot, Switchover};
 use uuid::Uuid;
 
 /// A transaction: the server that committed it, and its number there.
@@ -56,6 +56,7 @@ pub struct World {
     pub ours: bool,
     pub desired: Desired,
     pub switchover: Option<Switchover>,
+    pub rebuild: Option<Rebuild>,
     pub raised: Option<GtidSet>,
     /// Everything a client was told is safe.
     pub acknowledged: GtidSet,
@@ -73,6 +74,7 @@ impl World {
             ours: false,
             desired: Desired { replicas, acks },
             switchover: None,
+            rebuild: None,
             raised: None,
             acknowledged: GtidSet::new(),
             log: Vec::new(),
@@ -214,6 +216,7 @@ impl World {
             desired: self.desired,
             members,
             switchover: self.switchover.clone(),
+            rebuild: self.rebuild.clone(),
             without_primary_ms: 0,
             raise_barrier: self.raised.clone(),
         }

@@ -7,6 +7,7 @@ mod control;
 mod faults;
 mod operator;
 mod policies;
+mod rebuild;
 mod scenarios;
 mod switchover;
 mod view;

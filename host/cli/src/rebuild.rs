@@ -1,0 +1,133 @@
+//! `rebuild`: replaces the data of a replica by a copy of another member's.
+//!
+//! It throws transactions away that only that member holds, so it says which before it asks.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::bail;
+use objects::api::{MemberRole, MysqlCluster, MysqlOperationSpec, MysqlOperationStatus, OperationType, Outcome};
+
+use crate::operation::{self, Patience};
+use crate::site::Target;
+use crate::style::{Style, Tone};
+
+/// Whose data.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The name of the MysqlCluster.
+    cluster: String,
+    /// The member whose data is replaced: a pod's name, or the number at the end of it.
+    #[arg(value_name = "POD")]
+    member: String,
+    /// Do not ask before it begins.
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    patience: Patience,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Asks for a rebuild and follows it.
+///
+/// # Errors
+/// It could not be asked for, or was not finished in time. One that failed is told by the exit code.
+pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let site = arguments.target.connect().await?;
+    let name = arguments.cluster.as_str();
+    let cluster = operation::cluster(&site, name).await?;
+    let voters = operation::voters(&site, &cluster).await?;
+    let member = operation::member("POD", name, &arguments.member, &voters)?;
+    let question = consequence(&cluster, &member)?;
+    if !arguments.yes && !confirmed(&question)? {
+        bail!("nothing was asked for");
+    }
+    let spec = MysqlOperationSpec {
+        cluster: name.to_owned(),
+        kind: OperationType::Rebuild,
+        to: None,
+        member: Some(member.clone()),
+        timeout_seconds: arguments.patience.timeout,
+    };
+    let Some(status) = operation::ask(&site, spec, "rebuild", &arguments.patience).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let (text, succeeded) = outcome(&member, &status, Style::of_stdout());
+    println!("{text}");
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a rebuild of this member means.
+///
+/// # Errors
+/// It leads.
+fn consequence(cluster: &MysqlCluster, member: &str) -> anyhow::Result<String> {
+    let status = cluster.status.clone().unwrap_or_default();
+    if status.primary_name() == Some(member) {
+        bail!("POD: {member} leads, so its data is what counts; switch over first");
+    }
+    let found = status.members.iter().find(|found| found.name == member);
+    let held = found.filter(|found| found.role == MemberRole::Quarantined).and_then(|found| found.message.as_deref());
+    Ok(match held {
+        Some(message) => format!("{message}\nWhat only {member} holds will be gone once the copy is good."),
+        None => format!("{member} will be stopped and get a copy of another member's data."),
+    })
+}
+
+/// Whether a person at a terminal agrees.
+fn confirmed(question: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!("{question}\nThere is no terminal to ask at; say --yes if that is wanted");
+    }
+    eprint!("{question}\nGo on? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// What came of it, and whether it is what was asked for.
+fn outcome(member: &str, status: &MysqlOperationStatus, style: Style) -> (String, bool) {
+    let message = status.message.as_deref().unwrap_or("no reason was given");
+    if status.outcome == Some(Outcome::Succeeded) {
+        return (style.text(message, Tone::Leading), true);
+    }
+    (style.text(&format!("{member} was not rebuilt: {message}"), Tone::Bad), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(role: &str) -> MysqlCluster {
+        let object = serde_json::json!({
+            "apiVersion": "grampus.dev/v1alpha1", "kind": "MysqlCluster", "metadata": { "name": "shop" },
+            "spec": { "storage": { "size": "1Gi" } },
+            "status": { "ready": "2/3", "primary": "shop-0", "members": [
+                { "name": "shop-2", "role": role, "ready": false, "message": "shop-2 holds transactions" },
+            ] },
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_person_is_told_what_is_given_up_before_it_is() {
+        let question = consequence(&cluster("Quarantined"), "shop-2").unwrap();
+        assert!(question.starts_with("shop-2 holds transactions\n"), "{question}");
+        assert!(!consequence(&cluster("Replica"), "shop-2").unwrap().contains("holds"));
+        assert!(consequence(&cluster("Replica"), "shop-0").unwrap_err().to_string().contains("switch over first"));
+    }
+
+    #[test]
+    fn a_failure_is_told_and_is_one() {
+        let status = MysqlOperationStatus {
+            outcome: Some(Outcome::Failed),
+            message: Some("the donor went away; the old data is still there".to_owned()),
+            ..MysqlOperationStatus::default()
+        };
+        let (text, succeeded) = outcome("shop-2", &status, Style { colour: false, width: None });
+        assert!(!succeeded);
+        assert_eq!(text, "shop-2 was not rebuilt: the donor went away; the old data is still there");
+    }
+}
