@@ -1,13 +1,14 @@
 //! Hurts a cluster again and again, in an order that a seed decides, while writers remember what they were told;
 //! then looks for every acknowledged row on every member.
 //!
-//! It asserts no time and prints many. It stops at the first thing that does not hold and leaves the lab as it is,
+//! It asserts no time and prints many. An interrupt ends it after the fault under way. It stops at the first thing that does not hold and leaves the lab as it is,
 //! for whoever wants to see why.
 
 mod report;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -72,7 +73,20 @@ async fn play(env: &Arc<Environment>, arguments: &Arguments, kinds: &[Scenario],
     let mut random = StdRng::seed_from_u64(arguments.seed);
     let load = Load { writers: arguments.writers, ..Load::default() };
     let mut round: Vec<Scenario> = Vec::new();
+    let enough = Arc::new(AtomicBool::new(false));
+    tokio::spawn({
+        let enough = Arc::clone(&enough);
+        async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                println!("  this fault is mended and looked at, then the report follows");
+                enough.store(true, Ordering::Relaxed);
+            }
+        }
+    });
     for number in 1..=arguments.runs {
+        if enough.load(Ordering::Relaxed) {
+            break;
+        }
         if round.is_empty() {
             round = kinds.to_vec();
             round.shuffle(&mut random);

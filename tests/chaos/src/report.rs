@@ -39,12 +39,14 @@ impl fmt::Display for Report {
             "gap p50",
             "gap max",
             "whole p50",
+            "alike p50",
         ]);
         let (mut faults, mut acknowledged, mut lost) = (0, 0, 0);
         for (kind, runs) in &self.runs {
             let sum = |count: fn(&Verdict) -> usize| runs.iter().map(|run| count(&run.verdict)).sum::<usize>();
             let gaps = sorted(runs.iter().map(|run| run.gap));
             let wholes = sorted(runs.iter().map(|run| run.whole));
+            let alike = sorted(runs.iter().map(|run| run.alike));
             let missing = sum(|verdict| verdict.missing.len());
             faults += runs.len();
             acknowledged += sum(|verdict| verdict.acknowledged);
@@ -58,9 +60,10 @@ impl fmt::Display for Report {
                 readable(middle(&gaps)),
                 readable(gaps.last().copied().unwrap_or_default()),
                 readable(middle(&wholes)),
+                readable(middle(&alike)),
             ]);
         }
-        for column in 1..8 {
+        for column in 1..9 {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
