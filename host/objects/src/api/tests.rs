@@ -83,7 +83,7 @@ fn what_would_lose_or_ignore_something_cannot_change(#[case] old: &str, #[case] 
 fn only_modes_that_exist_are_in_the_schema() {
     let text = serde_json::to_value(crds()).unwrap().to_string();
     assert!(text.contains(r#""enum":["Enforce"]"#), "the modes of a policy");
-    assert!(text.contains(r#""enum":["Switchover"]"#), "the types of an operation");
+    assert!(text.contains(r#""enum":["Switchover","Rebuild"]"#), "the types of an operation");
     assert!(!text.contains("readReplicas") && !text.contains("onBlocked"), "a field that nothing honours");
 }
 

@@ -61,7 +61,8 @@ fn a_deleted_pod_costs_no_acknowledged_row() {
         let writer = under_load(&cluster).await?;
         cluster.delete_pod(&primary).await?;
         another_leads(&cluster, &primary, epoch).await?;
-        event(&cluster, "SwitchoverStarted", &format!("{primary} gives way to")).await?;
+        // Whether its agent or the operator was quicker: the role moved because of the deletion, not of a loss.
+        event(&cluster, "SwitchoverStarted", "is being deleted").await?;
         nothing_is_lost(&cluster, writer, "pod of the primary deleted").await
     });
 }

@@ -13,7 +13,14 @@ fn a_member_with_transactions_of_its_own_is_left_out_until_somebody_asks_for_a_r
         let stray = before.members.iter().rev().find(|member| member.name != before.primary).context("a replica")?;
         let replica = cluster.member(&stray.name).await?;
         replica
-            .run(&["SET GLOBAL super_read_only = OFF", "CREATE DATABASE stray", "SET GLOBAL super_read_only = ON"])
+            .run(&[
+                "SET GLOBAL super_read_only = OFF",
+                // Under a name that never led: what a former primary alone holds would be taken for a tail.
+                "SET gtid_next = '00000000-0000-4000-8000-000000000001:1'",
+                "CREATE DATABASE stray",
+                "SET gtid_next = 'AUTOMATIC'",
+                "SET GLOBAL super_read_only = ON",
+            ])
             .await?;
         event(&cluster, "ErrantTransactions", &stray.name).await?;
         cluster
