@@ -39,6 +39,8 @@ pub enum FailureKind {
     UnknownCandidate,
     /// It named a member that may not lead.
     IneligibleCandidate,
+    /// It named nobody for longer than it may.
+    HeldTooLong,
     /// The sandbox failed, not the module.
     Sandbox,
 }

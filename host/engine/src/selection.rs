@@ -117,7 +117,7 @@ impl PrimarySelection {
     ///
     /// Runs on the caller's thread, in microseconds as a rule and at worst for three times
     /// what [`crate::Limits::call_cpu_ms`] allows: an async caller must use a thread for blocking work. A hold is an answer
-    /// like any other; whoever has no more patience asks [`PrimarySelection::decide_default`].
+    /// like any other; whoever has no more patience asks [`PrimarySelection::overrule`].
     pub fn decide(&self, question: &Question) -> Decision {
         let slots = self.slots.load_full();
         let mut attempts = Attempts::default();
@@ -141,9 +141,17 @@ impl PrimarySelection {
         attempts.settle(&self.engine, question)
     }
 
-    /// Lets the embedded default decide, whatever is configured.
-    pub fn decide_default(&self, question: &Question) -> Decision {
-        Attempts::default().settle(&self.engine, question)
+    /// Lets the embedded default decide where a module has held for longer than it may, which counts as a failure
+    /// of that module. What the default itself said stands.
+    pub fn overrule(&self, held: Decision, question: &Question) -> Decision {
+        let reason = match (&held.answer, held.by.source) {
+            (Answer::Hold { reason }, Source::Configured | Source::LastKnownGood) => reason.clone(),
+            (Answer::Hold { .. }, Source::Default | Source::Native) | (Answer::Promote { .. }, _) => return held,
+        };
+        let Decision { answer: _, by, mut failures, fuel, took_micros, logs } = held;
+        let message = format!("it held for longer than it may, saying: {reason}");
+        failures.push(FailedAttempt { by, failure: Failure { kind: FailureKind::HeldTooLong, message } });
+        Attempts { failures, fuel, took_micros, logs }.settle(&self.engine, question)
     }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -23,28 +23,41 @@ const RENEW_EVERY: Duration = Duration::from_millis(500);
 /// The Lease's name in the operator's namespace.
 const NAME: &str = "grampus-operator";
 
-/// Campaigns until told to stop; `leads` says whether this operator acts.
+/// How long an operator must have held the Lease before it can be asked to give it up: a record that the leader before
+/// it wrote may arrive late.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Campaigns until told to stop; `leads` says whether this operator acts. When `resign` is notified, the others are
+/// given the chance to.
 pub async fn campaign(
     client: Client,
     namespace: &str,
     identity: String,
     leads: watch::Sender<bool>,
+    resign: &Notify,
     stop: CancellationToken,
 ) {
     let leases: Api<Lease> = Api::namespaced(client, namespace);
     let mut tick = interval(RENEW_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watched = Watched { renewed: None, since: Instant::now(), held_until: Instant::now() };
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        let mine = tokio::time::timeout(LASTS, attempt(&leases, &identity, &mut watched)).await;
-        match mine {
-            Ok(Ok(true)) => watched.held_until = Instant::now() + LASTS,
-            Ok(Ok(false)) => watched.held_until = Instant::now(),
-            Ok(Err(error)) => tracing::debug!(%error, "the Lease could not be read or renewed"),
-            Err(_) => tracing::debug!("the API server did not answer about the Lease"),
+    let mut watched = Watched { renewed: None, since: Instant::now(), held_until: Instant::now(), led_since: None };
+    loop {
+        tokio::select! {
+            _ = tick.tick() => renew(&leases, &identity, &mut watched).await,
+            () = resign.notified() => {
+                if watched.led_since.is_some_and(|since| since.elapsed() >= SETTLED) {
+                    tracing::warn!("another operator saw to what this one did not: it gives the Lease up");
+                    release(&leases, &identity).await;
+                    watched.held_until = Instant::now();
+                    // Whoever wants it has it by then.
+                    tick.reset_after(LASTS);
+                }
+            }
+            () = stop.cancelled() => break,
         }
         // Without an API server nobody can take the Lease away, and nothing can be recorded either.
         let holds = Instant::now() < watched.held_until;
+        watched.led_since = watched.led_since.filter(|_| holds).or(holds.then(Instant::now));
         if leads.send_if_modified(|now| std::mem::replace(now, holds) != holds) {
             tracing::info!(leader = holds, "leadership changed");
         }
@@ -52,11 +65,21 @@ pub async fn campaign(
     release(&leases, &identity).await;
 }
 
+async fn renew(leases: &Api<Lease>, identity: &str, watched: &mut Watched) {
+    match tokio::time::timeout(LASTS, attempt(leases, identity, watched)).await {
+        Ok(Ok(true)) => watched.held_until = Instant::now() + LASTS,
+        Ok(Ok(false)) => watched.held_until = Instant::now(),
+        Ok(Err(error)) => tracing::debug!(%error, "the Lease could not be read or renewed"),
+        Err(_) => tracing::debug!("the API server did not answer about the Lease"),
+    }
+}
+
 /// What this operator saw of the Lease on its own clock; clocks of others are not compared.
 struct Watched {
     renewed: Option<(Option<String>, Option<MicroTime>)>,
     since: Instant,
     held_until: Instant,
+    led_since: Option<Instant>,
 }
 
 async fn attempt(leases: &Api<Lease>, identity: &str, watched: &mut Watched) -> kube::Result<bool> {
@@ -104,12 +127,17 @@ fn spec(identity: &str, transitions: i32) -> LeaseSpec {
 
 /// Gives the Lease up, so that a planned restart costs no time. If it fails the Lease merely runs out.
 async fn release(leases: &Api<Lease>, identity: &str) {
-    let Ok(Some(mut lease)) = leases.get_opt(NAME).await else { return };
-    let Some(spec) = lease.spec.as_mut() else { return };
-    if spec.holder_identity.as_deref() == Some(identity) {
-        spec.holder_identity = Some(String::new());
-        if let Err(error) = leases.replace(NAME, &PostParams::default(), &lease).await {
-            tracing::debug!(%error, "the Lease was not given back; it runs out by itself");
+    let given = tokio::time::timeout(LASTS, async {
+        let Some(mut lease) = leases.get_opt(NAME).await? else { return Ok(()) };
+        if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(identity)) {
+            spec.holder_identity = Some(String::new());
+            leases.replace(NAME, &PostParams::default(), &lease).await?;
         }
+        Ok::<_, kube::Error>(())
+    });
+    match given.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the Lease was not given back; it runs out by itself"),
+        Err(_) => tracing::debug!("the API server did not take the Lease back; it runs out by itself"),
     }
 }

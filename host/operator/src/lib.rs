@@ -21,7 +21,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// What an operator is told when it starts.
@@ -52,6 +52,8 @@ pub struct Context {
     pub cache: Arc<cache::Cache>,
     /// Whether this operator acts.
     pub leads: watch::Receiver<bool>,
+    /// Asks this operator to give the Lease up, because another one sees more.
+    pub resign: Arc<Notify>,
     /// The policies in force.
     pub policies: Arc<policies::Policies>,
     /// Writes Events.
@@ -69,6 +71,7 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     let client = Client::try_default().await.context("no Kubernetes API server is configured")?;
     let metrics = Arc::new(metrics::Metrics::zero());
     let (leads_writer, leads) = watch::channel(false);
+    let resign = Arc::new(Notify::new());
     let policies = policies::Policies::new(client.clone(), compiler).context("the policy engine could not be made")?;
     let reporter = Reporter { controller: "grampus".to_owned(), instance: Some(options.name.clone()) };
     let (cache, appeared) = cache::Cache::start(&client, &stop);
@@ -77,6 +80,7 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
         client: client.clone(),
         cache: cache.clone(),
         leads: leads.clone(),
+        resign: resign.clone(),
         policies: policies.clone(),
         metrics: metrics.clone(),
     });
@@ -84,7 +88,7 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     let campaign = {
         let (client, stop) = (client.clone(), stop.clone());
         let (namespace, name) = (options.namespace.clone(), options.name.clone());
-        tokio::spawn(async move { lease::campaign(client, &namespace, name, leads_writer, stop).await })
+        tokio::spawn(async move { lease::campaign(client, &namespace, name, leads_writer, &resign, stop).await })
     };
     cache.ready().await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the operator is up");

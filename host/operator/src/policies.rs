@@ -17,7 +17,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use objects::api::{ConfigMapKey, MysqlCluster, Policy, PolicyStatus, labels};
 use tokio_util::sync::CancellationToken;
-use topology::decision::{Answer, Question};
+use topology::decision::Question;
 
 use crate::cache::{Cache, ClusterKey};
 use crate::roles::Choice;
@@ -46,6 +46,8 @@ struct State {
     source: String,
     /// Why the module that the spec names is not in force.
     problem: Option<String>,
+    /// What went wrong when it was last asked.
+    failed: Option<String>,
     /// None is for ever.
     max_hold: Option<Duration>,
 }
@@ -119,6 +121,7 @@ impl Policies {
                     tracing::info!(cluster = %key, module = slot.selection.in_force().description.name, source, "policy in force");
                     state.source = source;
                     state.problem = None;
+                    state.failed = None;
                 }
                 Err(problem) => {
                     tracing::warn!(cluster = %key, problem, "the policy that the spec names is not in force; the one before goes on");
@@ -194,7 +197,12 @@ impl Policies {
     fn slot(&self, key: &ClusterKey) -> Arc<Slot> {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let fresh = || {
-            let state = State { source: "embedded".to_owned(), problem: None, max_hold: Some(DEFAULT_MAX_HOLD) };
+            let state = State {
+                source: "embedded".to_owned(),
+                problem: None,
+                failed: None,
+                max_hold: Some(DEFAULT_MAX_HOLD),
+            };
             Arc::new(Slot { selection: PrimarySelection::new(self.engine.clone()), state: Mutex::new(state) })
         };
         slots.entry(key.clone()).or_insert_with(fresh).clone()
@@ -211,6 +219,7 @@ impl Policies {
             digest: module.digest.clone(),
             source: state.source.clone(),
             problem: state.problem.clone(),
+            failed: state.failed.clone(),
             last_answer: None,
         })
     }
@@ -224,15 +233,12 @@ impl Policies {
             let patience = slot.lock().max_hold;
             let decision = slot.selection.decide(&question);
             let impatient = patience.is_some_and(|patience| held_for > patience);
-            if impatient && matches!(decision.answer, Answer::Hold { .. }) {
-                slot.selection.decide_default(&question)
-            } else {
-                decision
-            }
+            let decision = if impatient { slot.selection.overrule(decision, &question) } else { decision };
+            let choice = choice(decision, trigger);
+            slot.lock().failed = failed(&choice);
+            choice
         });
-        let decision =
-            decided.await.inspect_err(|error| tracing::error!(cluster = %key, %error, "a decision panicked")).ok()?;
-        Some(choice(decision, trigger))
+        decided.await.inspect_err(|error| tracing::error!(cluster = %key, %error, "a decision panicked")).ok()
     }
 }
 
@@ -261,6 +267,11 @@ fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
         trigger,
         verdict: None,
     }
+}
+
+/// What went wrong with whoever should have decided, and who did instead.
+fn failed(choice: &Choice) -> Option<String> {
+    (!choice.failures.is_empty()).then(|| format!("{}; {} decided instead", choice.failures.join("; "), choice.by))
 }
 
 fn policy_of(cluster: &MysqlCluster) -> Option<&Policy> {

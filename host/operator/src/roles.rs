@@ -9,8 +9,8 @@ mod endpoints;
 mod execute;
 mod observe;
 mod publish;
-
 mod record;
+mod turn;
 
 use std::collections::HashMap;
 use std::sync::Arc;

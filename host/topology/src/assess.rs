@@ -26,6 +26,13 @@ pub struct Assessment {
     pub waiting: Vec<Waiting>,
 }
 
+impl Assessment {
+    /// Whether it calls for a new epoch: a primary is lost, or a freeze was begun and not finished.
+    pub fn calls_for_claim(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Advance { to, .. } if to.phase == Phase::Freezing))
+    }
+}
+
 /// Something that has to be chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {

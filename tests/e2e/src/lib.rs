@@ -31,6 +31,8 @@ pub struct World {
     pub env: Arc<Environment>,
     /// The second policy of this tree.
     pub prefer_zone: PolicyModule,
+    /// A policy that misbehaves as its settings say.
+    pub hostile: PolicyModule,
     made: Mutex<bool>,
 }
 
@@ -54,8 +56,9 @@ pub fn world() -> &'static World {
 impl World {
     fn make() -> Result<Self> {
         let prefer_zone = PolicyModule::build("prefer-zone")?;
+        let hostile = PolicyModule::build("hostile")?;
         let env = Arc::new(Environment::up(&Steps::new(true))?);
-        Ok(Self { env, prefer_zone, made: Mutex::new(false) })
+        Ok(Self { env, prefer_zone, hostile, made: Mutex::new(false) })
     }
 
     /// Another cluster of the tests' namespace, which the caller makes and removes.

@@ -147,6 +147,9 @@ fn facts(view: &View<'_>, status: &MysqlClusterStatus, style: Style) -> String {
     match policy {
         Some(policy) => {
             say("policy", in_force(policy), Tone::Plain);
+            if let Some(failed) = &policy.failed {
+                say("", format!("failed: {failed}"), Tone::Bad);
+            }
             if let Some(problem) = &policy.problem {
                 say("", format!("not in force: {problem}"), Tone::Bad);
             }

@@ -79,14 +79,19 @@ fn should_fuel_not_stop_a_loop_the_clock_does() {
 }
 
 #[test]
-fn a_hold_is_an_answer_and_the_default_can_be_asked_instead() {
+fn a_hold_is_an_answer_until_it_lasts_too_long() {
     let slot = PrimarySelection::new(engine());
     slot.swap(bind(json!({"do": "hold"})).unwrap());
     let decision = slot.decide(&three());
     assert_eq!(decision.answer, Answer::Hold { reason: "let us wait a little longer".into() });
     assert_eq!(decision.by.source, Source::Configured);
-    let decision = slot.decide_default(&three());
+    let decision = slot.overrule(decision, &three());
     assert_eq!((decision.by.source, chosen(&decision.answer)), (Source::Default, Some("shop-2")));
+    let [failed] = decision.failures.as_slice() else { panic!("{:?}", decision.failures) };
+    assert_eq!((failed.by.source, failed.failure.kind), (Source::Configured, FailureKind::HeldTooLong));
+    assert!(failed.failure.message.contains("let us wait a little longer"), "{failed:?}");
+    let named = slot.overrule(decision.clone(), &three());
+    assert_eq!(named, decision, "who is named by the default is not asked for again");
 }
 
 #[test]

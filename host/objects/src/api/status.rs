@@ -101,6 +101,9 @@ pub struct PolicyStatus {
     /// Why the module that the spec names is not the one in force, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// What went wrong when it was last asked, and who decided instead. Nothing if it answered as it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// What it said when it was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer: Option<AnswerStatus>,

@@ -29,6 +29,7 @@ use super::execute::{Board, Errand, PROBE_WITHIN};
 use super::observe::{address_of, observe};
 use super::publish::{Choice, Publisher};
 use super::record::{Records, ReplaceError, Versioned};
+use super::turn::{Sight, Turn, Turns};
 use crate::Context;
 use crate::agents::{Link, Seen, Target};
 use crate::cache::ClusterKey;
@@ -53,6 +54,7 @@ pub struct Cluster {
     pub(super) raise_barrier: Option<GtidSet>,
     pub(super) agenda: Agenda,
     written_by_us: Option<String>,
+    turns: Turns,
     loaded: bool,
     records: Records,
     board: Board,
@@ -76,6 +78,7 @@ impl Cluster {
             without_primary: None,
             raise_barrier: None,
             written_by_us: None,
+            turns: Turns::default(),
             loaded: false,
             board: Board::default(),
             tls: None,
@@ -121,13 +124,18 @@ impl Cluster {
         for _ in 0..CONSECUTIVE {
             self.agenda.refresh(self.record.as_ref().map(|versioned| &versioned.record), leads).await;
             let snapshot = self.look(desired);
-            if !leads || object.spec.paused {
+            if object.spec.paused {
                 return Ok(true);
+            }
+            let mut assessment = assess(&snapshot);
+            match self.turn(leads, &assessment) {
+                Turn::Mine => {}
+                Turn::Perhaps => return Ok(false),
+                Turn::Theirs => return Ok(true),
             }
             if let Some(primary) = open_primary(&snapshot) {
                 self.endpoints.point_at(&snapshot, primary).await?;
             }
-            let mut assessment = assess(&snapshot);
             let choice = self.choose(&snapshot, &mut assessment).await;
             let again = self.act(&snapshot, &assessment.steps, object).await?;
             self.agenda.settle(&snapshot, choice.as_ref()).await;
@@ -140,6 +148,16 @@ impl Cluster {
             }
         }
         Ok(false)
+    }
+
+    fn turn(&mut self, leads: bool, assessment: &Assessment) -> Turn {
+        let sight = Sight {
+            leads,
+            calls_for_claim: assessment.calls_for_claim(),
+            record_is_ours: self.record_is_ours(),
+            record_unchanged: self.record_seen.elapsed(),
+        };
+        self.turns.take(sight, Instant::now())
     }
 
     /// One snapshot, and the clocks that depend on it.
@@ -220,6 +238,9 @@ impl Cluster {
                 self.publisher.advanced(object, snapshot, to, because).await;
                 self.written_by_us = written.version();
                 self.take(written);
+                if self.turns.moved(*self.context.leads.borrow()) {
+                    tracing::warn!(cluster = %self.key, "the operator with the Lease does not see to this; this one does");
+                }
                 Ok(true)
             }
             Err(ReplaceError::Conflict) => {
@@ -301,6 +322,11 @@ impl Cluster {
             known.is_none_or(|known| stored.spec.record.claim() > known.record.claim())
         });
         if let Some(stored) = newer {
+            let moved = self.record.as_ref().is_some_and(|known| known.record.epoch < stored.spec.record.epoch);
+            if moved && *self.context.leads.borrow() {
+                // Somebody else saw to what this operator did not: it had better lead.
+                self.context.resign.notify_one();
+            }
             self.take(Versioned::seen(&stored));
             self.loaded = true;
         }

@@ -283,7 +283,10 @@ impl Publisher {
             _ => None,
         });
         let policy = self.context.policies.in_force(&self.key);
-        let urgent = urgent.or_else(|| Some(("PolicyRefused", policy?.problem?)));
+        let urgent = urgent.or_else(|| {
+            let PolicyStatus { problem, failed, .. } = policy?;
+            problem.map(|problem| ("PolicyRefused", problem)).or(failed.map(|failed| ("PolicyFailed", failed)))
+        });
         if urgent.as_ref().map(|(_, note)| note) != self.pending.as_ref().map(|(note, _)| note) {
             self.pending = urgent.as_ref().map(|(_, note)| (note.clone(), Instant::now()));
         }

@@ -7,7 +7,7 @@ use objects::api::PolicyStatus;
 use objects::conditions::POLICY_READY;
 use serde_json::{Value, json};
 
-use crate::event;
+use crate::{event, nothing_is_lost, under_load};
 
 fn names(map: &str, key: &str, settings: Value) -> Value {
     json!({ "policies": { "primarySelection": {
@@ -120,6 +120,30 @@ fn a_module_that_cannot_be_used_is_told_and_the_one_before_decides() {
         for map in ["unlabelled", "labelled", "text", "world"] {
             cluster.delete_policy(map).await?;
         }
+        back_to_default(&cluster).await
+    });
+}
+
+#[test]
+fn a_module_that_never_names_anybody_is_overruled_and_told_of() {
+    world().run(async |cluster| {
+        cluster.apply_policy("hostile", "policy.wasm.zst", &world().hostile.packed, Packed::Labelled).await?;
+        let mut spec = names("hostile", "policy.wasm.zst", json!({ "do": "hold" }));
+        spec["policies"]["primarySelection"]["maxHold"] = "1s".into();
+        cluster.patch_spec(spec).await?;
+        wait_in_force(&cluster, "hostile").await?;
+        let writer = under_load(&cluster).await?;
+        let primary = cluster.primary().await?;
+        cluster.kill_mysqld(&primary).await?;
+        nothing_is_lost(&cluster, writer, "primary killed under a policy that only holds").await?;
+        ensure!(cluster.primary().await? != primary, "{primary} leads again, though its mysqld was killed");
+        let told = cluster.wait_condition(POLICY_READY, "False", TOLD).await?;
+        for words in ["hostile", "held for longer than it may", "most-advanced"] {
+            ensure!(told.message.contains(words), "PolicyReady says: {}", told.message);
+        }
+        ensure!(told.reason == "ModuleFailed", "PolicyReady has the reason {}", told.reason);
+        event(&cluster, "PolicyFailed", "held for longer than it may").await?;
+        cluster.delete_policy("hostile").await?;
         back_to_default(&cluster).await
     });
 }

@@ -66,6 +66,7 @@ fn policy() -> PolicyStatus {
         version: "0.1.0".to_owned(),
         digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
         source: "ConfigMap prefer-zone key policy.wasm.zst".to_owned(),
+        failed: None,
         problem: None,
         last_answer: Some(AnswerStatus {
             at: at(200),

@@ -94,6 +94,7 @@ pub(super) fn conditions(
     let blocked = assessment.waiting.iter().find(|waiting| matches!(waiting, Waiting::Acknowledgements { .. }));
     let quorum = assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Quorum(_)));
     let problem = policy.and_then(|policy| policy.problem.clone());
+    let failed = policy.and_then(|policy| policy.failed.clone());
     let now = Time(Timestamp::now());
     let said = |kind: &'static str, holds: bool, reason: &str, message: String| {
         let status = if holds { Status::True } else { Status::False };
@@ -122,9 +123,10 @@ pub(super) fn conditions(
             Some(waiting) => said(WRITES_BLOCKED, true, "TooFewReplicas", waiting.to_string()),
             None => said(WRITES_BLOCKED, false, "EnoughReplicas", "enough replicas acknowledge".to_owned()),
         },
-        match problem {
-            Some(problem) => said(POLICY_READY, false, "ModuleRefused", problem),
-            None => said(POLICY_READY, true, "InForce", in_force()),
+        match (problem, failed) {
+            (Some(problem), _) => said(POLICY_READY, false, "ModuleRefused", problem),
+            (None, Some(failed)) => said(POLICY_READY, false, "ModuleFailed", failed),
+            (None, None) => said(POLICY_READY, true, "InForce", in_force()),
         },
     ]
 }
