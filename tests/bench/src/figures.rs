@@ -12,6 +12,56 @@ use serde::Serialize;
 pub struct Report {
     /// One row for each thing.
     pub figures: Vec<Figure>,
+    /// What is not a time.
+    pub amounts: Vec<Amount>,
+}
+
+/// Something that is not a time.
+#[derive(Debug, Serialize)]
+pub struct Amount {
+    /// What.
+    pub what: String,
+    /// How much, with its unit.
+    pub value: String,
+}
+
+/// Pairs that were measured by turns.
+#[derive(Debug)]
+pub struct Ratio {
+    what: String,
+    sorted: Vec<f64>,
+}
+
+impl Ratio {
+    /// The ratio of each pair.
+    pub fn of(what: &str, mut ratios: Vec<f64>) -> Self {
+        ratios.sort_by(f64::total_cmp);
+        Self { what: what.to_owned(), sorted: ratios }
+    }
+
+    fn median(&self) -> Option<f64> {
+        let (half, odd) = (self.sorted.len() / 2, self.sorted.len() % 2 == 1);
+        let upper = *self.sorted.get(half)?;
+        Some(if odd { upper } else { (self.sorted[half - 1] + upper) / 2.0 })
+    }
+
+    /// An interval that holds the true median 95 times out of 100, whatever the ratios are like: between two of the
+    /// ratios themselves, by the binomial distribution. None of fewer than six pairs, which allow no such claim.
+    fn interval(&self) -> Option<(f64, f64)> {
+        let pairs = self.sorted.len();
+        let all = 2_f64.powi(i32::try_from(pairs).ok()?);
+        let (mut below, mut ways, mut outside) = (0.0, 1.0, None);
+        for rank in 0..pairs / 2 {
+            below += ways / all;
+            if below > 0.025 {
+                break;
+            }
+            outside = Some(rank);
+            ways = ways * (pairs - rank) as f64 / (rank + 1) as f64;
+        }
+        let outside = outside?;
+        Some((self.sorted[outside], self.sorted[pairs - 1 - outside]))
+    }
 }
 
 /// One thing that was measured several times. Times are in nanoseconds.
@@ -48,6 +98,20 @@ impl Report {
         });
     }
 
+    /// Adds what is not a time.
+    pub fn amount(&mut self, amount: Amount) {
+        self.amounts.push(amount);
+    }
+
+    /// Adds a ratio, with its interval where there are enough pairs. No pairs are no row.
+    pub fn ratio(&mut self, ratio: Ratio) {
+        let Some(median) = ratio.median() else { return };
+        let pairs = ratio.sorted.len();
+        let interval = ratio.interval().map_or_else(String::new, |(low, high)| format!(", 95 % {low:.3}–{high:.3}"));
+        let value = format!("{median:.3} (median of {pairs} pairs{interval})");
+        self.amount(Amount { what: ratio.what, value });
+    }
+
     /// Adds a row that was measured elsewhere.
     pub fn push(&mut self, figure: Figure) {
         self.figures.push(figure);
@@ -73,6 +137,9 @@ impl Report {
             }
         }
         println!("{table}");
+        for Amount { what, value } in &self.amounts {
+            println!("{what}: {value}");
+        }
     }
 }
 
@@ -87,6 +154,17 @@ fn readable(nanos: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_median_has_an_interval_from_six_pairs_on() {
+        let ratio = |pairs: u32| Ratio::of("r", (1..=pairs).rev().map(f64::from).collect());
+        assert_eq!((ratio(5).median(), ratio(5).interval()), (Some(3.0), None));
+        assert_eq!((ratio(6).median(), ratio(6).interval()), (Some(3.5), Some((1.0, 6.0))));
+        // A table of the sign test says the same: the second of ten, the sixth of twenty.
+        assert_eq!(ratio(10).interval(), Some((2.0, 9.0)));
+        assert_eq!(ratio(20).interval(), Some((6.0, 15.0)));
+        assert_eq!(ratio(0).median(), None);
+    }
 
     #[test]
     fn percentiles_are_samples_and_a_few_have_no_p99() {

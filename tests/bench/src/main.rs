@@ -3,11 +3,16 @@
 
 mod decision;
 mod failover;
+mod faults;
 mod figures;
+mod group;
+mod rest;
 mod swap;
+mod throughput;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -27,6 +32,18 @@ struct Arguments {
     /// How many times a module is swapped.
     #[arg(long, default_value_t = 10)]
     swaps: usize,
+    /// How many times each further kind of fault strikes, in each place of the operator; none if 0.
+    #[arg(long, default_value_t = 3)]
+    faults: usize,
+    /// How many times the primary of a group of Group Replication is killed, under each of its settings; none if 0.
+    #[arg(long, default_value_t = 3)]
+    group_kills: usize,
+    /// How many pairs of throughput are measured; none if 0.
+    #[arg(long, default_value_t = 5)]
+    pairs: usize,
+    /// How long each half of a pair writes, in seconds.
+    #[arg(long, default_value_t = 10)]
+    pair_seconds: u64,
     /// How many decisions are timed; none if 0.
     #[arg(long, default_value_t = 10_000)]
     decisions: usize,
@@ -52,10 +69,16 @@ fn main() -> Result<()> {
         cluster.apply(json!({ "storage": { "size": "1Gi" }, "resources": { "limits": { "memory": "2Gi" } } })).await?;
         cluster.wait_serving(3, failover::WHOLE).await?;
         step.done();
+        rest::measure(&steps, &cluster, &mut report).await?;
         failover::kills(&steps, &cluster, arguments.kills, &mut report).await?;
         failover::switchovers(&steps, &cluster, arguments.switchovers, &mut report).await?;
         swap::measure(&steps, &cluster, &policy, arguments.swaps, &mut report).await?;
-        cluster.remove().await
+        faults::measure(&steps, &cluster, arguments.faults, &mut report).await?;
+        let plain = Cluster::named(&env, "grampus-bench", "plain");
+        let lasts = Duration::from_secs(arguments.pair_seconds);
+        throughput::measure(&steps, &cluster, &plain, arguments.pairs, lasts, &mut report).await?;
+        cluster.remove().await?;
+        group::kills(&steps, &plain, arguments.group_kills, &mut report).await
     })?;
     report.print();
     if let Some(directory) = arguments.output.parent() {

@@ -88,6 +88,11 @@ impl Cluster {
 
 fn sigkill(pid: i32) -> Result<Instant> {
     let now = Instant::now();
-    kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("cannot end process {pid}: this needs root"))?;
+    signal(pid, Signal::SIGKILL)?;
     Ok(now)
+}
+
+/// Signals a process by its number as this computer counts.
+pub(crate) fn signal(pid: i32, signal: Signal) -> Result<()> {
+    kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot signal process {pid}: this needs root"))
 }

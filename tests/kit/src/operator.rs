@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 use crate::processes::Fingerprint;
-use crate::{Environment, eventually};
+use crate::{Cluster, Environment, eventually};
 
 /// The namespace that `deploy/operator.yaml` installs into.
 pub const OPERATOR_NAMESPACE: &str = "grampus-system";
@@ -90,6 +90,28 @@ impl<'a> Operator<'a> {
         let holder =
             leases.into_iter().filter_map(|lease| lease.spec?.holder_identity).find(|holder| !holder.is_empty());
         holder.context("no operator holds the Lease")
+    }
+
+    /// Moves a cluster's primary to the node of the operator that acts, or away from it.
+    ///
+    /// # Errors
+    /// No member is in such a place, or the switchover failed.
+    pub async fn place_primary(&self, cluster: &Cluster, beside: bool) -> Result<()> {
+        let leader = self.leader().await?;
+        let pods = self.pods().await?;
+        let pod = pods.into_iter().find(|pod| pod.name_any() == leader).context("the operator that acts has no pod")?;
+        let node = pod.spec.and_then(|spec| spec.node_name).context("its pod has no node")?;
+        let (primary, mut there) = (cluster.primary().await?, Vec::new());
+        for member in cluster.record().await?.members {
+            if (cluster.node_of(&member.name).await? == node) == beside {
+                there.push(member.name);
+            }
+        }
+        if there.contains(&primary) {
+            return Ok(());
+        }
+        let member = there.first().with_context(|| format!("no member is in such a place; {leader} is on {node}"))?;
+        cluster.switchover(Some(member)).await?.succeeded().map(drop)
     }
 
     /// Deletes one of its pods at once, as a node that fails would.

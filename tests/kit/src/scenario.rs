@@ -7,10 +7,10 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
+use crate::faults::signal;
 use crate::processes::ProcessFacts;
 use crate::{Cluster, Operator};
 
@@ -273,8 +273,4 @@ fn cut(cluster: &Cluster, from: &str, to: Option<&str>, one_way: bool, undo: &mu
 async fn kill_operator(cluster: &Cluster) -> Result<()> {
     let operator = Operator::of(cluster.env());
     operator.delete_pod(&operator.leader().await?).await
-}
-
-fn signal(pid: i32, signal: Signal) -> Result<()> {
-    kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot signal process {pid}: this needs root"))
 }

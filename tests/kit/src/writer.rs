@@ -60,23 +60,24 @@ impl Writer {
     /// # Errors
     /// The table could not be made, or no row was acknowledged in 30 s.
     pub async fn start(cluster: &Cluster, load: Load) -> Result<Self> {
-        Self::start_at(cluster.application().await?, load).await
+        Self::start_at(vec![cluster.application().await?], load).await
     }
 
-    /// The same for any server.
+    /// The same for any servers: each writer goes on to the next one whenever one does not take its row. The table
+    /// is made on the first.
     ///
     /// # Errors
-    /// The table could not be made, or no row was acknowledged in 30 s.
-    pub async fn start_at(login: Login, load: Load) -> Result<Self> {
+    /// There is no server, the table could not be made, or no row was acknowledged in 30 s.
+    pub async fn start_at(logins: Vec<Login>, load: Load) -> Result<Self> {
         let table = format!("rows_{:08x}", rand::random::<u32>());
-        make_table(&login, &table).await?;
+        make_table(logins.first().context("there is nowhere to write to")?, &table).await?;
         let (stop, stopped) = watch::channel(false);
         let (count, progress) = watch::channel(0);
         let count = Arc::new(count);
         let began = Instant::now();
         let tasks = (0..load.writers).map(|number| {
             let one = One {
-                login: login.clone(),
+                logins: logins.clone(),
                 table: table.clone(),
                 number,
                 rest: load.rest,
@@ -149,7 +150,7 @@ async fn make_table(login: &Login, table: &str) -> Result<()> {
 }
 
 struct One {
-    login: Login,
+    logins: Vec<Login>,
     table: String,
     number: u64,
     rest: Duration,
@@ -161,8 +162,9 @@ impl One {
     async fn write(self, stopped: watch::Receiver<bool>) -> Vec<Entry> {
         let mut entries = Vec::new();
         let mut conn = None;
+        let mut logins = self.logins.iter().cycle();
         for sequence in 0_u64.. {
-            let Some(connected) = self.connected(conn.take(), &stopped).await else { break };
+            let Some(connected) = connected(conn.take(), &mut logins, &stopped).await else { break };
             let key = (self.number << 40) | sequence;
             let sent = self.began.elapsed();
             let (outcome, kept) = self.row(connected, key).await;
@@ -184,21 +186,6 @@ impl One {
         entries
     }
 
-    /// The connection there is, or a new one. None when it is time to stop.
-    async fn connected(&self, conn: Option<Conn>, stopped: &watch::Receiver<bool>) -> Option<Conn> {
-        if conn.is_some() {
-            return conn;
-        }
-        while !*stopped.borrow() {
-            match self.login.connect_within(CONNECT).await {
-                Some(Ok(conn)) => return Some(conn),
-                Some(Err(_)) => sleep(REFUSED).await,
-                None => {}
-            }
-        }
-        None
-    }
-
     /// Sends one row. After anything but an OK the connection is not used again: it may lead to a former primary.
     async fn row(&self, mut conn: Conn, key: u64) -> (Outcome, Option<Conn>) {
         let statement = format!("INSERT INTO {} VALUES ({key}, SHA2({key}, 256))", self.table);
@@ -208,4 +195,23 @@ impl One {
             Ok(Err(_)) | Err(_) => (Outcome::Unknown, None),
         }
     }
+}
+
+/// The connection there is, or a new one to whoever comes next. None when it is time to stop.
+async fn connected<'a>(
+    conn: Option<Conn>,
+    logins: &mut impl Iterator<Item = &'a Login>,
+    stopped: &watch::Receiver<bool>,
+) -> Option<Conn> {
+    if conn.is_some() {
+        return conn;
+    }
+    while !*stopped.borrow() {
+        match logins.next()?.connect_within(CONNECT).await {
+            Some(Ok(conn)) => return Some(conn),
+            Some(Err(_)) => sleep(REFUSED).await,
+            None => {}
+        }
+    }
+    None
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use e2e::world;
-use kit::{Cluster, Load, Operator, Scenario, survive};
-use kube::ResourceExt;
+use kit::{Load, Operator, Scenario, survive};
 
 /// How long what lasts is left so: longer than detection and failover take together.
 const HOLD: Duration = Duration::from_secs(6);
@@ -52,27 +51,8 @@ fn a_primary_that_is_cut_off_is_replaced_and_acknowledges_nothing() {
 
 #[test]
 fn a_primary_that_is_cut_off_from_its_replicas_is_replaced_though_the_operator_that_acts_is_beside_it() {
-    world().run(async |cluster| lead_beside_the_operator(&cluster).await);
+    world().run(async |cluster| Operator::of(cluster.env()).place_primary(&cluster, true).await);
     survives(Scenario::PrimaryCutFromReplicas, Leads::Another);
-}
-
-/// Moves the primary to the node of the operator that holds the Lease.
-async fn lead_beside_the_operator(cluster: &Cluster) -> Result<()> {
-    let operator = Operator::of(cluster.env());
-    let leader = operator.leader().await?;
-    let pods = operator.pods().await?;
-    let pod = pods.into_iter().find(|pod| pod.name_any() == leader).context("the operator that acts has no pod")?;
-    let node = pod.spec.and_then(|spec| spec.node_name).context("its pod has no node")?;
-    for member in cluster.record().await?.members {
-        if cluster.node_of(&member.name).await? != node {
-            continue;
-        }
-        if cluster.primary().await? != member.name {
-            cluster.switchover(Some(&member.name)).await?.succeeded()?;
-        }
-        return Ok(());
-    }
-    bail!("no member runs on {node}, where {leader} is")
 }
 
 #[test]

@@ -1,0 +1,57 @@
+//! How long writes stop under each kind of loss, with the operator that acts on the primary's node and elsewhere.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use kit::{Cluster, Load, Operator, Scenario, Steps, survive};
+
+use crate::figures::Report;
+
+/// What is measured, and whether it matters where the operator is.
+const KINDS: [(Scenario, bool); 6] = [
+    (Scenario::PrimaryContainerKilled, false),
+    (Scenario::PrimaryHangs, false),
+    (Scenario::PrimaryNodeCrashes, true),
+    (Scenario::PrimaryNodeHangs, true),
+    (Scenario::PrimaryCutOff, true),
+    (Scenario::PrimaryCutFromReplicas, true),
+];
+
+/// How long what lasts is left so: longer than any of them took to be got over.
+const HOLD: Duration = Duration::from_secs(9);
+
+/// The load of these figures.
+const WRITERS: u64 = 16;
+
+/// Strikes each kind so many times in each place.
+pub async fn measure(steps: &Steps, cluster: &Cluster, times: usize, report: &mut Report) -> Result<()> {
+    if times == 0 {
+        return Ok(());
+    }
+    let operator = Operator::of(cluster.env());
+    for (kind, placed) in KINDS {
+        for beside in if placed { vec![false, true] } else { vec![false] } {
+            let place = match (placed, beside) {
+                (false, _) => "",
+                (true, false) => ", the acting operator elsewhere",
+                (true, true) => ", the acting operator beside it",
+            };
+            let step = steps.begin(&format!("{kind}{place}"));
+            let (mut gaps, mut whole) = (Vec::new(), Vec::new());
+            for number in 1..=times {
+                step.tell(&format!("{number} of {times}"));
+                if placed {
+                    operator.place_primary(cluster, beside).await?;
+                }
+                let run = survive(cluster, kind, HOLD, Load { writers: WRITERS, ..Load::default() }).await?;
+                run.verdict.hold()?;
+                gaps.push(run.gap);
+                whole.push(run.whole);
+            }
+            step.done();
+            report.add(&format!("{kind}{place}: gap between acknowledged writes"), gaps);
+            report.add("  from its end until every member is in good standing", whole);
+        }
+    }
+    Ok(())
+}
