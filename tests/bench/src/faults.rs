@@ -44,7 +44,7 @@ pub async fn measure(steps: &Steps, cluster: &Cluster, times: usize, report: &mu
                     operator.place_primary(cluster, beside).await?;
                 }
                 let run = survive(cluster, kind, HOLD, Load { writers: WRITERS, ..Load::default() }).await?;
-                run.verdict.hold()?;
+                run.hold()?;
                 gaps.push(run.gap);
                 whole.push(run.whole);
             }

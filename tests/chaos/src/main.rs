@@ -96,7 +96,7 @@ async fn play(env: &Arc<Environment>, arguments: &Arguments, kinds: &[Scenario],
         let run = survive(&cluster, kind, hold, load).await;
         let run = run.with_context(|| format!("fault {number}, {kind}, seed {}", arguments.seed))?;
         println!("  {number:>4}  {run}");
-        let verdict = run.verdict.hold();
+        let verdict = run.hold();
         report.add(run);
         verdict.with_context(|| format!("fault {number}, {kind}, seed {}", arguments.seed))?;
     }

@@ -4,7 +4,7 @@
 //! The check reads the members themselves and believes no report of Grampus's. What it must never do is take
 //! rows of unknown outcome for lost or for wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -125,7 +125,9 @@ impl Ledger {
             missing: Vec::new(),
             wrong: Vec::new(),
             unlike: Vec::new(),
+            changes: 0,
         };
+        verdict.changes = changes(&self.entries, &servers(primary, &database, &self.table).await?);
         let (acknowledged, failed) = (self.keys(Outcome::Acknowledged), self.keys(Outcome::Failed));
         for member in &members {
             let there = rows(member, &database, &self.table).await?;
@@ -172,6 +174,9 @@ pub struct Verdict {
     pub wrong: Vec<(String, u64)>,
     /// In what the members differ from one another.
     pub unlike: Vec<String>,
+    /// How often another server than the one before acknowledged a row that was sent later. Every change needs an
+    /// epoch of its own: more changes than epochs are two writers at once.
+    pub changes: u64,
 }
 
 impl Verdict {
@@ -221,6 +226,36 @@ async fn caught_up(primary: &Member, members: &[Member]) -> Result<Vec<String>> 
         }
     }
     Ok(beyond)
+}
+
+/// How often the acknowledging server changed at least, given which server committed each row: the longest row of
+/// acknowledged entries in which each was sent after the one before was answered, by another server.
+fn changes(entries: &[Entry], servers: &BTreeMap<u64, String>) -> u64 {
+    // They are sorted by when they were answered, so the first that fits is always the best.
+    let mut acknowledged = entries
+        .iter()
+        .filter(|entry| entry.outcome == Outcome::Acknowledged)
+        .filter_map(|entry| Some((entry, servers.get(&entry.key)?)));
+    let Some((mut last, mut by)) = acknowledged.next() else { return 0 };
+    let mut changes = 0;
+    for (entry, server) in acknowledged {
+        if server != by && entry.sent > last.answered {
+            (last, by) = (entry, server);
+            changes += 1;
+        }
+    }
+    changes
+}
+
+/// The server that committed each row.
+async fn servers(member: &Member, database: &str, table: &str) -> Result<BTreeMap<u64, String>> {
+    let mut conn = member.login.connect().await.with_context(|| member.name.clone())?;
+    let rows: Vec<(u64, String)> = conn
+        .query(format!("SELECT k, server FROM `{database}`.{table}"))
+        .await
+        .with_context(|| format!("reading {table} on {}", member.name))?;
+    let _ = conn.disconnect().await;
+    Ok(rows.into_iter().collect())
 }
 
 async fn rows(member: &Member, database: &str, table: &str) -> Result<BTreeSet<u64>> {
@@ -279,6 +314,18 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_acknowledges_after_its_successor_is_one_change_too_many() {
+        let servers = |by: &[(u64, &str)]| by.iter().map(|(key, server)| (*key, (*server).to_owned())).collect();
+        let entries: Vec<_> = (1..=4).map(|key| entry(key, Outcome::Acknowledged, key * 100)).collect();
+        assert_eq!(changes(&entries, &servers(&[(1, "a"), (2, "a"), (3, "b"), (4, "b")])), 1);
+        assert_eq!(changes(&entries, &servers(&[(1, "a"), (2, "b"), (3, "a"), (4, "b")])), 3);
+        // An OK that was read late was not given late.
+        let late = Entry { sent: Duration::from_millis(50), ..entries[2] };
+        let entries = [entries[0], entries[1], late, entries[3]];
+        assert_eq!(changes(&entries, &servers(&[(1, "a"), (2, "b"), (3, "a"), (4, "b")])), 1);
+    }
+
+    #[test]
     fn a_row_that_is_missing_or_should_be_is_told() {
         let good = Verdict {
             members: Vec::new(),
@@ -287,6 +334,7 @@ mod tests {
             missing: Vec::new(),
             wrong: Vec::new(),
             unlike: Vec::new(),
+            changes: 0,
         };
         good.hold().unwrap();
         let missing = Verdict { missing: vec![("shop-1".to_owned(), 7)], ..good.clone() };

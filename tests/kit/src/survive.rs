@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::time::{Instant, sleep};
 
-use crate::{Cluster, Ledger, Load, Scenario, Verdict, Writer};
+use crate::{Cluster, Ledger, Load, Monitor, Reads, Scenario, Verdict, Writer};
 
 /// How long a cluster may take to be whole again. Generous: it bounds a wait and tests nothing.
 const WHOLE: Duration = Duration::from_secs(240);
@@ -29,6 +29,26 @@ pub struct Survived {
     pub alike: Duration,
     /// What the members had of what was acknowledged.
     pub verdict: Verdict,
+    /// How many epochs began meanwhile.
+    pub epochs: u64,
+    /// What reading back showed.
+    pub reads: Reads,
+}
+
+impl Survived {
+    /// That nothing was lost, that no two servers acknowledged at the same time, and that whoever read back what was
+    /// acknowledged found it.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn hold(&self) -> Result<()> {
+        self.verdict.hold()?;
+        let (changes, epochs) = (self.verdict.changes, self.epochs);
+        ensure!(changes <= epochs, "the acknowledging server changed {changes} times in {epochs} epochs: two writers");
+        let stale = &self.reads.stale;
+        ensure!(stale.is_empty(), "{} acknowledged rows could not be read back, such as {:?}", stale.len(), &stale[..1]);
+        Ok(())
+    }
 }
 
 impl fmt::Display for Survived {
@@ -36,7 +56,7 @@ impl fmt::Display for Survived {
         let held = self.held.map(|held| format!(" for {:.1} s", held.as_secs_f64())).unwrap_or_default();
         write!(
             out,
-            "{}{held}: gap {} ms, whole {:.1} s later, alike {:.1} s after the last write, {} acknowledged, {} unknown, {} lost",
+            "{}{held}: gap {} ms, whole {:.1} s later, alike {:.1} s after the last write, {} acknowledged, {} unknown, {} lost, {} read back",
             self.kind,
             self.gap.as_millis(),
             self.whole.as_secs_f64(),
@@ -44,6 +64,7 @@ impl fmt::Display for Survived {
             self.verdict.acknowledged,
             self.verdict.unknown,
             self.verdict.missing.len(),
+            self.reads.done,
         )
     }
 }
@@ -58,6 +79,8 @@ pub async fn survive(cluster: &Cluster, kind: Scenario, hold: Duration, load: Lo
     let mut writer = Writer::start(cluster, load).await?;
     writer.wait_rows(ROWS, WHOLE).await?;
     let began = writer.began();
+    let monitor = Monitor::start(cluster.application().await?, writer.table(), writer.newest());
+    let before = cluster.record().await?.epoch;
     let struck = kind.strike(cluster).await;
     let at = struck.at;
     let held = struck.lasts().then_some(hold);
@@ -69,9 +92,11 @@ pub async fn survive(cluster: &Cluster, kind: Scenario, hold: Duration, load: Lo
     writer.wait_rows(ROWS, WHOLE).await?;
     cluster.wait_serving(3, WHOLE).await?;
     let whole = mended.elapsed();
+    let reads = monitor.stop().await;
+    let epochs = cluster.record().await?.epoch.saturating_sub(before);
     let ledger = writer.stop().await?;
     let gap = ledger.longest_outage(Ledger::moment(began, at)).context("nothing was written after the fault")?;
     let stopped = Instant::now();
     let verdict = ledger.check(cluster).await?;
-    Ok(Survived { kind, held, gap: gap.lasted(), whole, alike: stopped.elapsed(), verdict })
+    Ok(Survived { kind, held, gap: gap.lasted(), whole, alike: stopped.elapsed(), verdict, epochs, reads })
 }

@@ -50,6 +50,7 @@ pub struct Writer {
     table: String,
     stop: watch::Sender<bool>,
     progress: watch::Receiver<u64>,
+    newest: watch::Receiver<Option<u64>>,
     began: Instant,
     tasks: Vec<JoinHandle<Vec<Entry>>>,
 }
@@ -73,7 +74,8 @@ impl Writer {
         make_table(logins.first().context("there is nowhere to write to")?, &table).await?;
         let (stop, stopped) = watch::channel(false);
         let (count, progress) = watch::channel(0);
-        let count = Arc::new(count);
+        let (last, newest) = watch::channel(None);
+        let told = Arc::new(Told { count, last });
         let began = Instant::now();
         let tasks = (0..load.writers).map(|number| {
             let one = One {
@@ -82,12 +84,12 @@ impl Writer {
                 number,
                 rest: load.rest,
                 began,
-                count: count.clone(),
+                told: told.clone(),
             };
             tokio::spawn(one.write(stopped.clone()))
         });
         let tasks = tasks.collect();
-        let mut writer = Self { table, stop, progress, began, tasks };
+        let mut writer = Self { table, stop, progress, newest, began, tasks };
         writer.wait_rows(1, Duration::from_secs(30)).await?;
         Ok(writer)
     }
@@ -95,6 +97,16 @@ impl Writer {
     /// How many rows have been acknowledged.
     pub fn acknowledged(&self) -> u64 {
         *self.progress.borrow()
+    }
+
+    /// The table it writes to.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The key of the row that was acknowledged last.
+    pub fn newest(&self) -> watch::Receiver<Option<u64>> {
+        self.newest.clone()
     }
 
     /// When it began; the times in the ledger count from here.
@@ -136,7 +148,7 @@ impl Drop for Writer {
 }
 
 async fn make_table(login: &Login, table: &str) -> Result<()> {
-    let statement = format!("CREATE TABLE {table} (k BIGINT UNSIGNED PRIMARY KEY, v CHAR(64) NOT NULL)");
+    let statement = format!("CREATE TABLE {table} (k BIGINT UNSIGNED PRIMARY KEY, v CHAR(64) NOT NULL, server CHAR(36) NOT NULL)");
     crate::eventually("the application to make a table", Duration::from_secs(20), || async {
         let mut conn = login.connect().await?;
         match conn.query_drop(&statement).await {
@@ -155,7 +167,13 @@ struct One {
     number: u64,
     rest: Duration,
     began: Instant,
-    count: Arc<watch::Sender<u64>>,
+    told: Arc<Told>,
+}
+
+/// What all writers together tell about acknowledged rows.
+struct Told {
+    count: watch::Sender<u64>,
+    last: watch::Sender<Option<u64>>,
 }
 
 impl One {
@@ -171,7 +189,8 @@ impl One {
             conn = kept;
             let answered = self.began.elapsed();
             if outcome == Outcome::Acknowledged {
-                self.count.send_modify(|count| *count += 1);
+                self.told.count.send_modify(|count| *count += 1);
+                self.told.last.send_replace(Some(key));
             }
             let refused = outcome == Outcome::Failed;
             entries.push(Entry { key, outcome, sent, answered });
@@ -188,7 +207,7 @@ impl One {
 
     /// Sends one row. After anything but an OK the connection is not used again: it may lead to a former primary.
     async fn row(&self, mut conn: Conn, key: u64) -> (Outcome, Option<Conn>) {
-        let statement = format!("INSERT INTO {} VALUES ({key}, SHA2({key}, 256))", self.table);
+        let statement = format!("INSERT INTO {} VALUES ({key}, SHA2({key}, 256), @@server_uuid)", self.table);
         match timeout(ROW, conn.query_drop(statement)).await {
             Ok(Ok(())) => (Outcome::Acknowledged, Some(conn)),
             Ok(Err(Error::Server(error))) if CERTAINLY_NOT.contains(&error.code) => (Outcome::Failed, None),

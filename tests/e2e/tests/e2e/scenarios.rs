@@ -25,7 +25,7 @@ fn survives(kind: Scenario, leads: Leads) {
         let before = cluster.record().await?;
         let survived = survive(&cluster, kind, HOLD, Load { writers: WRITERS, ..Load::default() }).await?;
         println!("{survived}");
-        survived.verdict.hold()?;
+        survived.hold()?;
         let after = cluster.record().await?;
         let replaced = after.epoch > before.epoch;
         ensure!(leads != Leads::Another || replaced, "{} should have been replaced", before.primary);
