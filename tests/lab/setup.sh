@@ -31,6 +31,8 @@ wanted_packages='
 /usr/sbin/conntrack        conntrack
 /usr/sbin/ethtool          ethtool
 /usr/bin/nsenter           util-linux
+/usr/sbin/mkfs.ext4        e2fsprogs
+/usr/sbin/fsfreeze         util-linux
 /usr/bin/musl-gcc          musl-tools
 /usr/bin/mmdebstrap        mmdebstrap
 /usr/bin/patchelf          patchelf

@@ -23,6 +23,7 @@ mod state;
 mod supervise;
 mod tls;
 mod trim;
+mod volume;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(member.children.clone().reap_orphans());
     tasks.spawn(monitor::run(Arc::clone(&member), asks));
     tasks.spawn(keeper::run(Arc::clone(&member)));
+    tasks.spawn(volume::run(Arc::clone(&member)));
     tasks.spawn(certificates::run(Arc::clone(&member)));
     tasks.spawn(server::run(Arc::clone(&member), operator));
     tasks.spawn(serve_probes(Arc::clone(&member), probes));

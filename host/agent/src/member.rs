@@ -20,6 +20,7 @@ use crate::reap::Children;
 use crate::sql::{Session, Sql, SqlError};
 use crate::state::{Proved, State};
 use crate::supervise::{Running, Supervisor};
+use crate::volume::Volume;
 use crate::{binlog, data, my_cnf};
 
 /// How long a started mysqld may take until it answers. Crash recovery of a large redo log takes minutes.
@@ -57,6 +58,8 @@ pub struct Member {
     pub pushed: watch::Sender<MemberReport>,
     /// Something changed that the monitor does not see by itself.
     pub changed: Notify,
+    /// Whether its volume takes writes.
+    pub volume: Volume,
     asks: mpsc::UnboundedSender<oneshot::Sender<()>>,
     starting: tokio::sync::Mutex<()>,
     opened_pid: AtomicU32,
@@ -99,6 +102,7 @@ impl Member {
             standing: Standing::Unproved { because: "the agent is starting".to_owned() },
             server: ServerState::Stopped { exit: None, gtids: None },
             job: None,
+            volume: None,
             config_error: None,
         };
         let member = Self {
@@ -115,6 +119,7 @@ impl Member {
             latest: watch::Sender::new(blank.clone()),
             pushed: watch::Sender::new(blank),
             changed: Notify::new(),
+            volume: Volume::default(),
             asks,
             starting: tokio::sync::Mutex::default(),
             opened_pid: AtomicU32::new(0),
@@ -167,6 +172,7 @@ impl Member {
             standing: self.standing(),
             server,
             job: self.job.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            volume: self.volume.trouble(),
             config_error: self.config_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -313,6 +313,7 @@ mod tests {
             standing: Standing::Good,
             server: ServerState::Running(Box::new(facts)),
             job: None,
+            volume: None,
             config_error: None,
         }
     }

@@ -3,6 +3,8 @@
 //! A report holds observations only, each as the server or the disk gave it. It must never hold a judgement
 //! that another part could disagree with: whether a member is eligible, errant or behind is decided elsewhere.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -37,6 +39,9 @@ pub struct MemberReport {
     pub server: ServerState,
     /// The job the agent is busy with, or the last one it ended.
     pub job: Option<Job>,
+    /// What keeps its volume from taking writes, if anything does.
+    #[serde(default)]
+    pub volume: Option<VolumeTrouble>,
     /// Why an option of `spec.config` is not in force, if one is not: mysqld's own words.
     pub config_error: Option<String>,
 }
@@ -63,6 +68,32 @@ impl DataState {
         match self {
             Self::Ready { incarnation } => Some(incarnation),
             Self::Empty | Self::Incomplete => None,
+        }
+    }
+}
+
+/// Why a member's volume takes no writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "trouble")]
+pub enum VolumeTrouble {
+    /// A small write does not return.
+    #[serde(rename_all = "camelCase")]
+    Stalled {
+        /// For how long, in milliseconds, rounded to whole seconds so that reports do not differ by it alone.
+        for_ms: u64,
+    },
+    /// A small write fails: the volume is full, read-only or broken.
+    Failed {
+        /// In the words of the kernel.
+        error: String,
+    },
+}
+
+impl fmt::Display for VolumeTrouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stalled { for_ms } => write!(out, "its volume has not taken a write for {} s", for_ms / 1_000),
+            Self::Failed { error } => write!(out, "its volume takes no writes: {error}"),
         }
     }
 }

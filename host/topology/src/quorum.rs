@@ -29,6 +29,8 @@ pub mod code {
     pub const APPLIER_BROKEN: &str = "applier-broken";
     /// It led until now.
     pub const FORMER_PRIMARY: &str = "former-primary";
+    /// Its volume takes no writes, and another member's does.
+    pub const VOLUME: &str = "volume";
     /// Its pod is being deleted.
     pub const TERMINATING: &str = "terminating";
 }
@@ -147,7 +149,18 @@ pub fn candidates(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Vec<
     let mut candidates: Vec<_> =
         voters(snapshot, record).map(|member| candidate(snapshot, record, quorum, member)).collect();
     candidates.sort_by(|left, right| left.name.cmp(&right.name));
+    pass_over(snapshot, &mut candidates);
     candidates
+}
+
+/// Members that can lead and should not while another can: one without a volume to write to may still be read from.
+fn pass_over(snapshot: &Snapshot, candidates: &mut [Candidate]) {
+    let trouble = |candidate: &Candidate| snapshot.member(&candidate.name).and_then(MemberView::volume_trouble);
+    let another = candidates.iter().any(|candidate| candidate.is_eligible() && trouble(candidate).is_none());
+    for candidate in candidates.iter_mut().filter(|candidate| another && candidate.is_eligible()) {
+        let reason = trouble(candidate).map(|trouble| ineligible(code::VOLUME, trouble.to_string()));
+        candidate.ineligible.extend(reason);
+    }
 }
 
 fn candidate(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member: &MemberView) -> Candidate {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::facts::{DataState, MemberReport, ServerFacts, ServerState, Standing};
+use crate::facts::{DataState, MemberReport, ServerFacts, ServerState, Standing, VolumeTrouble};
 use crate::gtid::GtidSet;
 use crate::record::{Claim, Record};
 
@@ -175,6 +175,11 @@ impl MemberView {
             ServerState::Running(facts) => Some(facts),
             ServerState::Stopped { .. } | ServerState::Starting | ServerState::Unresponsive { .. } => None,
         }
+    }
+
+    /// What keeps its volume from taking writes, if its agent says so.
+    pub fn volume_trouble(&self) -> Option<&VolumeTrouble> {
+        self.report()?.volume.as_ref()
     }
 
     /// Whether it takes no writes and none is under way.

@@ -6,6 +6,7 @@ mod world;
 
 use proptest::prelude::*;
 use topology::decision::{Answer, Question};
+use topology::facts::VolumeTrouble;
 use topology::record::Phase;
 use topology::snapshot::{Rebuild, Switchover};
 use uuid::Uuid;
@@ -232,6 +233,35 @@ fn a_lost_record_is_adopted_and_a_lost_volume_is_not_initialized_over() {
     let leader = world.primary().unwrap();
     assert!(world.acknowledged.is_subset_of(&world.nodes[&leader].server.as_ref().unwrap().executed));
     assert!(world.record.as_ref().unwrap().epoch > 1);
+}
+
+#[test]
+fn a_primary_whose_volume_alone_takes_no_writes_is_replaced_by_one_whose_does() {
+    let mut world = World::serving(5);
+    assert!(world.write());
+    let stalled = |for_ms| Some(VolumeTrouble::Stalled { for_ms });
+    world.nodes.get_mut("shop-0").unwrap().volume = stalled(4_000);
+    world.settle(20, choose_first);
+    assert_eq!(world.primary().as_deref(), Some("shop-0"), "a stall that short is waited out: {:#?}", world.log);
+    world.nodes.get_mut("shop-0").unwrap().volume = stalled(5_000);
+    let full = VolumeTrouble::Failed { error: "no space".to_owned() };
+    world.nodes.get_mut("shop-1").unwrap().volume = Some(full);
+    world.settle(40, choose_first);
+    assert_eq!(world.primary().as_deref(), Some("shop-2"), "shop-1 would be no better: {:#?}", world.log);
+    assert!(world.write());
+}
+
+#[test]
+fn where_every_volume_stands_still_nobody_is_replaced() {
+    let mut world = World::serving(3);
+    for node in world.nodes.values_mut() {
+        node.volume = Some(VolumeTrouble::Stalled { for_ms: 60_000 });
+    }
+    world.settle(20, choose_first);
+    assert_eq!((world.primary().as_deref(), world.record.as_ref().unwrap().epoch), (Some("shop-0"), 1));
+    world.kill("shop-0");
+    world.settle(40, choose_first);
+    assert_eq!(world.primary().as_deref(), Some("shop-1"), "somebody leads all the same: {:#?}", world.log);
 }
 
 #[derive(Debug, Clone)]

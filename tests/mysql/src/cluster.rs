@@ -14,6 +14,7 @@ use wire::{Command, Endpoint};
 
 use crate::certificates::Authority;
 use crate::member::{Member, facts};
+use crate::mounted::Mounted;
 use crate::template;
 
 /// The last byte of the next member's address: one process is one test binary.
@@ -75,6 +76,15 @@ impl Cluster {
         let member = self.make()?;
         self.members.push(member);
         self.members.last_mut().context("just added")?.start().await
+    }
+
+    /// Adds a member whose volume is a file system of its own, and starts its agent.
+    pub async fn add_mounted(&mut self) -> anyhow::Result<Mounted> {
+        let member = self.make()?;
+        let mounted = Mounted::at(&member.volume())?;
+        self.members.push(member);
+        self.members.last_mut().context("just added")?.start().await?;
+        Ok(mounted)
     }
 
     /// Adds a member with a copy of the first data and starts its agent.

@@ -6,6 +6,7 @@
 pub mod certificates;
 pub mod cluster;
 pub mod member;
+pub mod mounted;
 pub mod template;
 
 pub use cluster::Cluster;

@@ -8,7 +8,7 @@ use mysql_tests::cluster::{acknowledges, choose, claim, ended, promote};
 use mysql_tests::member::{facts, program};
 use mysql_tests::{Cluster, Member};
 use tokio::task::JoinHandle;
-use topology::facts::{DataState, JobKind, JobState, MemberReport, ServerState, Standing, ThreadState};
+use topology::facts::{DataState, JobKind, JobState, MemberReport, ServerState, Standing, ThreadState, VolumeTrouble};
 use topology::gtid::GtidSet;
 use topology::record::{Phase, Record};
 use wire::{Command, Endpoint, Outcome};
@@ -631,4 +631,25 @@ fn cpu_seconds(pid: u32) -> f64 {
     let ticks: f64 =
         after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().expect("a number")).sum();
     ticks / 100.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_takes_no_writes_is_told_of_for_as_long_as_it_does_not() -> Result {
+    let mut cluster = Cluster::new().await?;
+    let mounted = cluster.add_mounted().await?;
+    let member = cluster.member(0);
+    mounted.freeze()?;
+    let stalled = |report: &MemberReport| matches!(report.volume, Some(VolumeTrouble::Stalled { for_ms: 1_000.. }));
+    member.wait("its volume stands still", stalled).await?;
+    mounted.thaw()?;
+    member.wait("its volume goes on", |report| report.volume.is_none()).await?;
+    let filler = mounted.fill()?;
+    let full = |report: &MemberReport| match &report.volume {
+        Some(VolumeTrouble::Failed { error }) => error.contains("full") || error.contains("No space"),
+        Some(VolumeTrouble::Stalled { .. }) | None => false,
+    };
+    member.wait("its volume is full", full).await?;
+    std::fs::remove_file(filler)?;
+    member.wait("there is room again", |report| report.volume.is_none()).await?;
+    cluster.stop().await
 }

@@ -4,7 +4,7 @@
 //! with names, never an attempt.
 
 use crate::decision::{Question, Trigger};
-use crate::facts::{ServerState, ThreadState};
+use crate::facts::{ServerState, ThreadState, VolumeTrouble};
 use crate::guard::prospective_quorum;
 use crate::plan::{Order, Step, claim};
 use crate::quorum::{Quorum, TooFew, candidates, quorum, voters};
@@ -26,6 +26,10 @@ const CHOSEN_UNREACHABLE_MS: u64 = 1_000;
 /// some tens, and a slow member must not hold up the others.
 const FREEZE_PATIENCE_MS: u64 = 300;
 
+/// How long, in milliseconds, the primary's volume may take no write. A failover costs writes about a second; a stall
+/// of that order is cheaper waited out, one of several is not.
+const STALLED_MS: u64 = 5_000;
+
 /// How old the primary's last word may be, in milliseconds, before a replica's lost connection makes the
 /// operator ask it again.
 const FRESH_MS: u64 = 300;
@@ -44,6 +48,10 @@ pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
         }
         (_, Some(ServerState::Running(_))) if !primary.votes_in(record) => {
             lost(snapshot, record, format!("the data of {} is not what the record knows", record.primary))
+        }
+        (_, Some(ServerState::Running(facts))) if facts.open && is_stuck_alone(snapshot, record, primary) => {
+            let why = primary.volume_trouble().map(ToString::to_string).unwrap_or_default();
+            lost(snapshot, record, format!("{}: {why}", record.primary))
         }
         (_, Some(ServerState::Running(facts))) if facts.open => {
             suspect(snapshot, record, primary, &mut assessment);
@@ -72,6 +80,21 @@ pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
             assessment
         }
     }
+}
+
+/// Whether the primary's volume takes no writes and those of its replicas do. Where they all stand still, the storage
+/// does, and another primary would be no better.
+fn is_stuck_alone(snapshot: &Snapshot, record: &Record, primary: &MemberView) -> bool {
+    let stuck = match primary.volume_trouble() {
+        Some(VolumeTrouble::Stalled { for_ms }) => *for_ms >= STALLED_MS,
+        Some(VolumeTrouble::Failed { .. }) => true,
+        None => false,
+    };
+    let replicas = voters(snapshot, record).filter(|member| member.name != record.primary);
+    let well = replicas.filter(|member| {
+        member.in_good_standing(record) && member.server().is_some() && member.volume_trouble().is_none()
+    });
+    stuck && well.count() >= record.freeze_quorum()
 }
 
 /// A primary that runs and takes no writes: a drain, ours or one that a crashed operator left behind.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use topology::assess::assess;
 use topology::decision::{Answer, Question};
 use topology::facts::{
-    DataState, MemberReport, Replication, SemiSync, ServerFacts, ServerState, Standing, ThreadState,
+    DataState, MemberReport, Replication, SemiSync, ServerFacts, ServerState, Standing, ThreadState, VolumeTrouble,
 };
 use topology::gtid::GtidSet;
 use topology::guard::guard;
@@ -48,6 +48,7 @@ pub struct Node {
     pub good: bool,
     pub next: u64,
     pub terminating: bool,
+    pub volume: Option<VolumeTrouble>,
 }
 
 pub struct World {
@@ -261,6 +262,7 @@ impl World {
             standing,
             server,
             job: None,
+            volume: node.volume.clone(),
             config_error: None,
         }
     }
@@ -488,6 +490,7 @@ impl Node {
             good: false,
             next: 0,
             terminating: false,
+            volume: None,
         }
     }
 

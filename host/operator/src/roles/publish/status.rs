@@ -71,8 +71,9 @@ fn message(assessment: &Assessment, board: &Board, member: &MemberView) -> Optio
         Probe::Unreachable { error, .. } => Some(error.clone()),
         Probe::NotProbed | Probe::Known { .. } => None,
     };
+    let volume = member.volume_trouble().map(ToString::to_string);
     let config = member.report().and_then(|report| report.config_error.clone());
-    let parts: Vec<String> = [waiting, unreachable, config, board.failure(&member.name).map(|failure| failure.what)]
+    let parts: Vec<String> = [waiting, unreachable, volume, config, board.failure(&member.name).map(|failure| failure.what)]
         .into_iter()
         .flatten()
         .collect();
