@@ -69,6 +69,16 @@ impl<'a> Operator<'a> {
         Ok(pods)
     }
 
+    /// The fingerprint of one of its pods. The others may be on their way.
+    ///
+    /// # Errors
+    /// The pod does not run.
+    pub async fn fingerprint(&self, pod: &str) -> Result<Fingerprint> {
+        let pods: Api<Pod> = self.api();
+        let pod = pods.get(pod).await.with_context(|| format!("reading pod {pod}"))?;
+        Fingerprint::take(&self.env.lab, &pod)
+    }
+
     /// The fingerprints of its pods, sorted by name.
     ///
     /// # Errors

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
-use mysql_async::prelude::Queryable;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::time::Instant;
@@ -173,20 +172,5 @@ impl Plain {
                 "volumes": [{ "name": "data", "emptyDir": {} }],
             },
         }))?)
-    }
-}
-
-impl Member {
-    /// Runs statements one after the other.
-    ///
-    /// # Errors
-    /// The server refused one; the error names it.
-    pub async fn run(&self, statements: &[&str]) -> Result<()> {
-        let mut conn = self.login.connect().await?;
-        for statement in statements {
-            conn.query_drop(*statement).await.with_context(|| format!("{}: {statement}", self.name))?;
-        }
-        let _ = conn.disconnect().await;
-        Ok(())
     }
 }

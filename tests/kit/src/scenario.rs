@@ -163,9 +163,7 @@ impl Scenario {
             }
             Self::OperatorSleepsThroughAFailover => {
                 let operator = Operator::of(cluster.env());
-                let leader = operator.leader().await?;
-                let found = operator.fingerprints().await?.into_iter().find(|found| found.pod == leader);
-                hang(found.context("the operator that acts has no pod")?.first, undo)?;
+                hang(operator.fingerprint(&operator.leader().await?).await?.first, undo)?;
                 cluster.kill_mysqld(&primary).await.map(drop)
             }
             Self::ApiServerCutOff => cut(cluster, "control-plane", None, false, undo),
