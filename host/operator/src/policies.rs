@@ -197,12 +197,8 @@ impl Policies {
     fn slot(&self, key: &ClusterKey) -> Arc<Slot> {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let fresh = || {
-            let state = State {
-                source: "embedded".to_owned(),
-                problem: None,
-                failed: None,
-                max_hold: Some(DEFAULT_MAX_HOLD),
-            };
+            let state =
+                State { source: "embedded".to_owned(), problem: None, failed: None, max_hold: Some(DEFAULT_MAX_HOLD) };
             Arc::new(Slot { selection: PrimarySelection::new(self.engine.clone()), state: Mutex::new(state) })
         };
         slots.entry(key.clone()).or_insert_with(fresh).clone()

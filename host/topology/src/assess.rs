@@ -27,6 +27,14 @@ pub struct Assessment {
 }
 
 impl Assessment {
+    /// Members that have to be asked at once whether they are there.
+    pub fn probes(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Probe { member } => Some(member.as_str()),
+            Step::Advance { .. } | Step::Command { .. } => None,
+        })
+    }
+
     /// Whether it calls for a new epoch: a primary is lost, or a freeze was begun and not finished.
     pub fn calls_for_claim(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Advance { to, .. } if to.phase == Phase::Freezing))

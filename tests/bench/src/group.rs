@@ -101,9 +101,7 @@ async fn whole(plain: &Plain) -> Result<usize> {
                 )
                 .await?;
             let online: i64 = member
-                .ask(
-                    "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE MEMBER_STATE = 'ONLINE'",
-                )
+                .ask("SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE MEMBER_STATE = 'ONLINE'")
                 .await?;
             if leads == 1 && online == 3 {
                 return Ok(Some(number));

@@ -49,7 +49,8 @@ fn used(process: ProcessFacts) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid)).context("the process is gone")?;
     // The name in brackets may hold spaces; the fields are counted from behind it. utime and stime are 14 and 15.
     let fields: Vec<&str> = stat.rsplit_once(')').context("no process")?.1.split_whitespace().collect();
-    let ticks = fields.iter().skip(11).take(2).map(|field| field.parse::<f64>()).sum::<std::result::Result<f64, _>>()?;
+    let ticks =
+        fields.iter().skip(11).take(2).map(|field| field.parse::<f64>()).sum::<std::result::Result<f64, _>>()?;
     Ok(ticks / TICKS_A_SECOND)
 }
 

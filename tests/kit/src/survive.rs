@@ -46,7 +46,12 @@ impl Survived {
         let (changes, epochs) = (self.verdict.changes, self.epochs);
         ensure!(changes <= epochs, "the acknowledging server changed {changes} times in {epochs} epochs: two writers");
         let stale = &self.reads.stale;
-        ensure!(stale.is_empty(), "{} acknowledged rows could not be read back, such as {:?}", stale.len(), &stale[..1]);
+        ensure!(
+            stale.is_empty(),
+            "{} acknowledged rows could not be read back, such as {:?}",
+            stale.len(),
+            &stale[..1]
+        );
         Ok(())
     }
 }

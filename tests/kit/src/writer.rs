@@ -148,7 +148,8 @@ impl Drop for Writer {
 }
 
 async fn make_table(login: &Login, table: &str) -> Result<()> {
-    let statement = format!("CREATE TABLE {table} (k BIGINT UNSIGNED PRIMARY KEY, v CHAR(64) NOT NULL, server CHAR(36) NOT NULL)");
+    let statement =
+        format!("CREATE TABLE {table} (k BIGINT UNSIGNED PRIMARY KEY, v CHAR(64) NOT NULL, server CHAR(36) NOT NULL)");
     crate::eventually("the application to make a table", Duration::from_secs(20), || async {
         let mut conn = login.connect().await?;
         match conn.query_drop(&statement).await {

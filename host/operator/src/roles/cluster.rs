@@ -128,10 +128,11 @@ impl Cluster {
                 return Ok(true);
             }
             let mut assessment = assess(&snapshot);
-            match self.turn(leads, &assessment) {
-                Turn::Mine => {}
-                Turn::Perhaps => return Ok(false),
-                Turn::Theirs => return Ok(true),
+            let turn = self.turn(leads, &assessment);
+            if turn != Turn::Mine {
+                // To see is everybody's: whoever does not look cannot stand in.
+                assessment.probes().for_each(|member| self.probe(member));
+                return Ok(turn == Turn::Theirs);
             }
             if let Some(primary) = open_primary(&snapshot) {
                 self.endpoints.point_at(&snapshot, primary).await?;

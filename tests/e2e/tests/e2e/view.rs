@@ -57,8 +57,16 @@ fn a_cluster_at_rest_is_silent() {
 /// Lease is left out, and so are pods' statuses, which are the kubelet's.
 fn writes(env: &kit::Environment) -> Result<BTreeMap<String, u64>> {
     const OURS: [&str; 10] = [
-        "mysqlclusters", "mysqltopologies", "mysqloperations", "statefulsets", "services", "configmaps", "secrets",
-        "endpointslices", "poddisruptionbudgets", "events",
+        "mysqlclusters",
+        "mysqltopologies",
+        "mysqloperations",
+        "statefulsets",
+        "services",
+        "configmaps",
+        "secrets",
+        "endpointslices",
+        "poddisruptionbudgets",
+        "events",
     ];
     let metrics = env.kubectl(&["get", "--raw", "/metrics"])?;
     let mut counts = BTreeMap::new();

@@ -73,10 +73,11 @@ fn message(assessment: &Assessment, board: &Board, member: &MemberView) -> Optio
     };
     let volume = member.volume_trouble().map(ToString::to_string);
     let config = member.report().and_then(|report| report.config_error.clone());
-    let parts: Vec<String> = [waiting, unreachable, volume, config, board.failure(&member.name).map(|failure| failure.what)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let parts: Vec<String> =
+        [waiting, unreachable, volume, config, board.failure(&member.name).map(|failure| failure.what)]
+            .into_iter()
+            .flatten()
+            .collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
