@@ -69,6 +69,11 @@ impl Care<'_> {
             self.wait(assessment, stage);
             return;
         }
+        // Until it can be copied anew it is a member like any other: writes may be waiting for it.
+        let in_the_way = self.is_to_be_rebuilt().then(|| self.in_the_way_of_a_copy()).flatten();
+        if let Some(why) = &in_the_way {
+            self.wait(assessment, why.clone());
+        }
         match (&report.data, &report.server) {
             (DataState::Empty | DataState::Incomplete, _) => {
                 self.rebuild(assessment, cloning, "it has no data yet");
@@ -77,7 +82,9 @@ impl Care<'_> {
                 self.wait(assessment, "it is open and must not be".to_owned());
                 command(assessment, self.member, Order::Fence);
             }
-            (DataState::Ready { .. }, _) if self.is_to_be_rebuilt() => self.rebuild_as_asked(assessment, cloning),
+            (DataState::Ready { .. }, _) if self.is_to_be_rebuilt() && in_the_way.is_none() => {
+                self.rebuild(assessment, cloning, "somebody asked for a new copy of its data");
+            }
             (DataState::Ready { .. }, ServerState::Running(facts)) => self.keep(facts, assessment, cloning),
             (DataState::Ready { .. }, ServerState::Stopped { .. }) => self.start(report, assessment),
             (DataState::Ready { .. }, ServerState::Starting) => self.wait(assessment, "starting mysqld".to_owned()),
@@ -174,21 +181,17 @@ impl Care<'_> {
         })
     }
 
-    /// Not at the price of writes: they go on only while enough other replicas acknowledge.
-    fn rebuild_as_asked(&self, assessment: &mut Assessment, cloning: &mut bool) {
+    /// Why a copy that somebody asked for cannot begin yet. Not at the price of writes: they go on only while enough
+    /// other replicas acknowledge.
+    fn in_the_way_of_a_copy(&self) -> Option<String> {
         if self.record.phase != Phase::Serving || !self.primary_facts.open {
-            self.wait(assessment, format!("is copied anew once {} is open", self.primary.name));
-            return;
+            return Some(format!("is copied anew once {} is open", self.primary.name));
         }
         let needed = self.record.effective_acks() as usize;
         let others = acknowledging(self.snapshot, self.record).iter().filter(|name| **name != self.member.name).count();
-        if others < needed {
-            let why =
-                format!("is copied anew once {needed} other replicas acknowledge, or writes would stop; {others} do");
-            self.wait(assessment, why);
-            return;
-        }
-        self.rebuild(assessment, cloning, "somebody asked for a new copy of its data");
+        (others < needed).then(|| {
+            format!("is copied anew once {needed} other replicas acknowledge, or writes would stop; {others} do")
+        })
     }
 
     /// Copies a healthy member, a replica rather than the primary. One copy at a time: a donor serves one.
