@@ -225,9 +225,12 @@ impl Remembered {
             && self.is_proved(incarnation, boot_id)
     }
 
-    /// Whether this data was proved complete under this boot of the machine.
+    /// Whether this data holds everything it ever acknowledged: it was proved complete, and the machine has not started
+    /// anew since or could forget nothing by that. Whoever led last had executed everything before it opened, and
+    /// its binary log is fsynced with every commit.
     pub fn is_proved(&self, incarnation: Option<Uuid>, boot_id: &str) -> bool {
-        self.proved.as_ref().is_some_and(|proved| Some(proved.incarnation) == incarnation && proved.boot_id == boot_id)
+        let proved = self.proved.as_ref().filter(|proved| Some(proved.incarnation) == incarnation);
+        proved.is_some_and(|proved| proved.boot_id == boot_id || self.led_last(incarnation))
     }
 
     /// The source that this data may go on following without being told again: the record is the one under
