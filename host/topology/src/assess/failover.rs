@@ -4,7 +4,8 @@
 //! with names, never an attempt.
 
 use crate::decision::{Question, Trigger};
-use crate::facts::{ServerState, ThreadState, VolumeTrouble};
+use crate::facts::{ServerFacts, ServerState, ThreadState, VolumeTrouble};
+use crate::gtid::GtidSet;
 use crate::guard::prospective_quorum;
 use crate::plan::{Order, Step, claim};
 use crate::quorum::{Quorum, TooFew, candidates, quorum, voters};
@@ -21,6 +22,10 @@ const TAKEOVER_MS: u64 = 1_000;
 /// How long a chosen primary may be out of reach before another is chosen. It has not opened, so this costs
 /// nothing but time.
 const CHOSEN_UNREACHABLE_MS: u64 = 1_000;
+
+/// How long, in milliseconds, a chosen primary waits for transactions that nobody who answers holds. Whoever holds
+/// them may be starting; ten seconds are a long crash recovery.
+const UNOBTAINABLE_MS: u64 = 10_000;
 
 /// How long a complete freeze waits for members that answer and are not frozen yet, in milliseconds: freezing takes
 /// some tens, and a slow member must not hold up the others.
@@ -59,7 +64,7 @@ pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
             switchover(snapshot, record, primary, &mut assessment);
             assessment
         }
-        (_, Some(ServerState::Running(_))) => closed(snapshot, record, primary),
+        (_, Some(ServerState::Running(facts))) => closed(snapshot, record, primary, facts),
         (_, Some(ServerState::Starting)) => {
             assessment.waiting.push(Waiting::Promotion { primary: record.primary.clone() });
             assessment
@@ -97,13 +102,17 @@ fn is_stuck_alone(snapshot: &Snapshot, record: &Record, primary: &MemberView) ->
     stuck && well.count() >= record.freeze_quorum()
 }
 
-/// A primary that runs and takes no writes: a drain, ours or one that a crashed operator left behind.
-fn closed(snapshot: &Snapshot, record: &Record, primary: &MemberView) -> Assessment {
+/// A primary that runs and takes no writes: a drain, ours or one that a crashed operator left behind, or a server that
+/// was started again before its end was seen.
+fn closed(snapshot: &Snapshot, record: &Record, primary: &MemberView, facts: &ServerFacts) -> Assessment {
     let mut assessment = Assessment::default();
     if snapshot.planned(record).is_some() {
         switchover(snapshot, record, primary, &mut assessment);
-    } else {
+    } else if facts.semi_sync.enabled {
         command(&mut assessment, primary, Order::Undrain);
+    } else {
+        // Commits wait on every server that was opened, unless nobody acknowledges: this one may never have been.
+        command(&mut assessment, primary, Order::Promote { source: None, required: record.base.clone() });
     }
     assessment
 }
@@ -151,7 +160,8 @@ fn lost(snapshot: &Snapshot, record: &Record, because: String) -> Assessment {
 /// Whether enough members answer for a freeze to be complete.
 fn expected(snapshot: &Snapshot, record: &Record) -> Result<(), TooFew> {
     let needed = record.freeze_quorum();
-    let replicas = voters(snapshot, record).filter(|member| member.name != record.primary);
+    let replicas = voters(snapshot, record)
+        .filter(|member| member.name != record.primary || !member.opened_as_primary_of(record));
     let (fit, unfit): (Vec<_>, Vec<_>) =
         replicas.partition(|member| member.in_good_standing(record) && member.server().is_some());
     let reachable = voters(snapshot, record).filter(|member| member.report().is_some()).count();
@@ -237,7 +247,8 @@ pub(super) fn promoting(snapshot: &Snapshot, record: &Record) -> Assessment {
         Some(Probe::Known { .. }) if !chosen.is_some_and(|member| member.votes_in(record)) => {
             Some(format!("the data of {} is not what the record knows", record.primary))
         }
-        Some(Probe::Known { .. } | Probe::Unreachable { .. } | Probe::NotProbed) => None,
+        Some(Probe::Known { .. }) => chosen.and_then(|chosen| unobtainable(snapshot, record, chosen)),
+        Some(Probe::Unreachable { .. } | Probe::NotProbed) => None,
     };
     if let Some(because) = gone {
         return lost(snapshot, record, because);
@@ -262,6 +273,18 @@ pub(super) fn promoting(snapshot: &Snapshot, record: &Record) -> Assessment {
     assessment.waiting.push(Waiting::Promotion { primary: chosen.name.clone() });
     maintain(snapshot, record, &mut assessment);
     assessment
+}
+
+/// Why a chosen primary can never open: it lacks what nobody has any more. A new freeze shows whether that can have
+/// been acknowledged; where it cannot, the next choice does without it.
+fn unobtainable(snapshot: &Snapshot, record: &Record, chosen: &MemberView) -> Option<String> {
+    if snapshot.record_unchanged_ms < UNOBTAINABLE_MS {
+        return None;
+    }
+    let held = snapshot.members.iter().filter_map(MemberView::known_transactions);
+    let held = held.fold(GtidSet::new(), |all, held| all.union(&held));
+    let missing = record.base.subtract(&chosen.server()?.known()).subtract(&held);
+    (!missing.is_empty()).then(|| format!("{} was chosen with {missing}, which nobody holds any more", chosen.name))
 }
 
 /// Another member that holds all that the chosen one must have.
