@@ -195,7 +195,7 @@ fn ineligibilities(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member
         Ok(_) => {}
     }
     if let Some(facts) = member.server() {
-        let errant = errant_transactions(record, member);
+        let errant = errant_transactions(snapshot, record, member);
         if !errant.is_empty() {
             reasons
                 .push(ineligible(code::ERRANT, format!("it holds transactions that no primary committed: {errant}")));
@@ -224,9 +224,9 @@ fn former_primary_reasons(quorum: &Quorum, member: &MemberView) -> Vec<Ineligibl
 }
 
 /// Transactions of a member that are neither legal nor a former primary's unacknowledged tail.
-pub fn errant_transactions(record: &Record, member: &MemberView) -> GtidSet {
+pub fn errant_transactions(snapshot: &Snapshot, record: &Record, member: &MemberView) -> GtidSet {
     let illegal = illegal_transactions(record, member);
-    let tail = former_servers(record, member)
+    let tail = former_servers(snapshot, record)
         .into_iter()
         .fold(GtidSet::new(), |tail, server| tail.union(&illegal.of_server(server)));
     illegal.subtract(&tail)
@@ -238,11 +238,11 @@ pub fn illegal_transactions(record: &Record, member: &MemberView) -> GtidSet {
     known.subtract(&record.legal_part(&known))
 }
 
-/// Servers that once led: whoever has transactions in the base, and this member itself under every name under which
-/// it was opened.
-fn former_servers(record: &Record, member: &MemberView) -> Vec<uuid::Uuid> {
-    let own = member.report().map(|report| report.opened_as.clone()).unwrap_or_default();
-    record.base.servers().chain(own).collect()
+/// Servers that once led: whoever has transactions in the base and, because one that lost the role before its first
+/// acknowledgement has none there, whatever members say they were opened as.
+fn former_servers(snapshot: &Snapshot, record: &Record) -> Vec<uuid::Uuid> {
+    let opened = snapshot.members.iter().filter_map(MemberView::report).flat_map(|report| report.opened_as.clone());
+    record.base.servers().chain(opened).collect()
 }
 
 fn is_serving(record: &Record) -> bool {

@@ -321,5 +321,10 @@ fn asked(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Asked {
         acks: record.acks,
         candidates: candidates(snapshot, record, quorum),
     };
-    Asked { question, named: planned.and_then(|planned| planned.to) }
+    // Nobody leads while the record is Freezing: a wish that cannot be fulfilled must not keep it so.
+    let fits = |name: &String| {
+        serving || question.candidates.iter().any(|candidate| candidate.name == *name && candidate.is_eligible())
+    };
+    let named = planned.and_then(|planned| planned.to).filter(fits);
+    Asked { question, named }
 }

@@ -163,7 +163,7 @@ impl Care<'_> {
     /// A member with transactions that the primary's history does not hold. A former primary's tail was never
     /// acknowledged, so the copy that holds it is replaced; anything else is for a person.
     fn set_aside(&self, assessment: &mut Assessment, cloning: &mut bool) {
-        let errant = errant_transactions(self.record, self.member);
+        let errant = errant_transactions(self.snapshot, self.record, self.member);
         if !errant.is_empty() {
             let transactions = errant.to_string();
             assessment.waiting.push(Waiting::Errant { member: self.member.name.clone(), transactions });
