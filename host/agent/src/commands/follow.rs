@@ -80,7 +80,8 @@ async fn receive(
     Ok(Outcome::Done)
 }
 
-async fn remember(member: &Member, record: &Record, source: &Endpoint) -> Option<Outcome> {
+/// Puts on disk whom this data follows, and under which claim.
+pub(super) async fn remember(member: &Member, record: &Record, source: &Endpoint) -> Option<Outcome> {
     let Some(incarnation) = member.incarnation() else { return Some(refused("there is no data")) };
     let claim = record.claim();
     let following = Following { source: source.clone(), claim, incarnation };
