@@ -20,12 +20,12 @@ use topology::gtid::GtidSet;
 use topology::guard::guard;
 use topology::plan::{Order, Step, plan};
 use topology::record::{Phase, Record};
-use topology::snapshot::{Desired, Snapshot};
+use topology::snapshot::{Desired, MemberView, Snapshot};
 use wire::Endpoint;
 
 use super::agenda::Agenda;
 use super::endpoints::Endpoints;
-use super::execute::{Board, Errand, PROBE_WITHIN};
+use super::execute::{Board, Errand, Memory, PROBE_WITHIN};
 use super::observe::{address_of, observe};
 use super::publish::{Choice, Publisher};
 use super::record::{Records, ReplaceError, Versioned};
@@ -277,6 +277,7 @@ impl Cluster {
             order: order.clone(),
             record: record.record.clone(),
             caller: link.caller(),
+            memory: snapshot.member(member).and_then(MemberView::report).map(Memory::of),
             primary: self.links.get(&record.record.primary).map(Link::caller),
             other,
         };

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use topology::facts::{ServerFacts, ServerState};
+use topology::facts::{MemberReport, ServerFacts, ServerState};
 use topology::gtid::GtidSet;
 use topology::plan::Order;
 use topology::record::{Claim, Record};
+use uuid::Uuid;
 use wire::{Command, Endpoint, Outcome, Request, WIRE_VERSION};
 
 use crate::agents::Caller;
@@ -44,8 +45,23 @@ struct Inner {
     not_before: HashMap<String, Instant>,
     failures: HashMap<String, Failure>,
     raised: Option<(Claim, GtidSet)>,
-    barriers: HashMap<String, GtidSet>,
+    barriers: HashMap<String, (Memory, GtidSet)>,
     next: u64,
+}
+
+/// Which memory of a member a barrier is for: its data, and the boot of its machine. In another it may have acknowledged
+/// more, and lost that again, than was committed when the barrier was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    incarnation: Option<Uuid>,
+    boot_id: String,
+}
+
+impl Memory {
+    /// The memory that a report is about.
+    pub fn of(report: &MemberReport) -> Self {
+        Self { incarnation: report.data.incarnation(), boot_id: report.boot_id.clone() }
+    }
 }
 
 /// What a member last failed to do.
@@ -121,6 +137,8 @@ pub struct Errand {
     pub record: Record,
     /// The link to it.
     pub caller: Caller,
+    /// What that member remembers with, for barriers. None where it did not answer.
+    pub memory: Option<Memory>,
     /// The link to the primary, for barriers.
     pub primary: Option<Caller>,
     /// Where the member that the order names is.
@@ -203,14 +221,17 @@ impl Errand {
     /// What the primary has committed by now, asked once after the member was seen to need it: a later answer
     /// would run ahead of a busy primary for ever.
     async fn barrier(&self, board: &Board) -> Result<GtidSet, String> {
-        if let Some(barrier) = board.lock().barriers.get(&self.member) {
+        let memory = self.memory.clone().ok_or("the member did not answer, so what it has to prove is not known")?;
+        if let Some((of, barrier)) = board.lock().barriers.get(&self.member)
+            && *of == memory
+        {
             return Ok(barrier.clone());
         }
         let (_, facts) = self.primary().await?;
         if !self.record.base.is_subset_of(&facts.executed) {
             return Err("the primary has not executed everything it was chosen with yet".to_owned());
         }
-        board.lock().barriers.insert(self.member.clone(), facts.executed.clone());
+        board.lock().barriers.insert(self.member.clone(), (memory, facts.executed.clone()));
         Ok(facts.executed)
     }
 
