@@ -125,6 +125,16 @@ fn a_switchover_moves_the_role_and_kills_nothing() {
 }
 
 #[test]
+fn a_wish_that_cannot_be_fulfilled_does_not_hold_up_a_failover() {
+    let mut world = World::serving(5);
+    world.power_off("shop-4");
+    world.switchover = Some(Switchover { to: Some("shop-4".to_owned()), from: "shop-0".to_owned(), left_ms: 30_000 });
+    world.kill("shop-0");
+    world.settle(40, choose_first);
+    assert_eq!(world.primary().as_deref(), Some("shop-1"), "{:#?}", world.log);
+}
+
+#[test]
 fn a_deleted_primary_gives_way_before_it_ends() {
     let mut world = World::serving(3);
     assert!(world.write());

@@ -160,8 +160,8 @@ fn lost(snapshot: &Snapshot, record: &Record, because: String) -> Assessment {
 /// Whether enough members answer for a freeze to be complete.
 fn expected(snapshot: &Snapshot, record: &Record) -> Result<(), TooFew> {
     let needed = record.freeze_quorum();
-    let replicas = voters(snapshot, record)
-        .filter(|member| member.name != record.primary || !member.opened_as_primary_of(record));
+    let replicas =
+        voters(snapshot, record).filter(|member| member.name != record.primary || !member.opened_as_primary_of(record));
     let (fit, unfit): (Vec<_>, Vec<_>) =
         replicas.partition(|member| member.in_good_standing(record) && member.server().is_some());
     let reachable = voters(snapshot, record).filter(|member| member.report().is_some()).count();

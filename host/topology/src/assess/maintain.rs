@@ -4,6 +4,7 @@
 //! Nothing here moves a role. One change of the record at a time, and none that lowers what was promised.
 
 use crate::facts::{DataState, JobKind, JobState, MemberReport, ServerFacts, ServerState, Standing, ThreadState};
+use crate::gtid::GtidSet;
 use crate::plan::{Order, Step};
 use crate::quorum::{errant_transactions, illegal_transactions};
 use crate::record::{Member, Phase, Record};
@@ -99,7 +100,7 @@ impl Care<'_> {
     fn start(&self, report: &MemberReport, assessment: &mut Assessment) {
         let read = self.member.known_transactions().is_some();
         let legal = read && illegal_transactions(self.record, self.member).is_empty();
-        if legal || report.opened_in_epoch.is_none() {
+        if legal || report.opened_in_epoch.is_none() || self.holds_what_is_missing() {
             // Whoever is about to lead may need what only this member has.
             self.wait(assessment, "starting mysqld".to_owned());
             command(assessment, self.member, Order::Start);
@@ -109,6 +110,15 @@ impl Care<'_> {
         } else {
             self.wait(assessment, format!("starts once {} is open", self.primary.name));
         }
+    }
+
+    /// Whether the chosen primary has to fetch something that no running server has, and this one does. Then its tail is
+    /// the smaller matter: it is rebuilt away afterwards.
+    fn holds_what_is_missing(&self) -> bool {
+        let running = self.snapshot.members.iter().filter_map(MemberView::server);
+        let running = running.fold(GtidSet::new(), |all, facts| all.union(&facts.known()));
+        let missing = self.record.base.subtract(&running);
+        self.member.known_transactions().is_some_and(|held| !held.intersect(&missing).is_empty())
     }
 
     /// A closed, running member: followed up, proved, taken in.
