@@ -46,4 +46,4 @@ chaos: setup ## hurt a cluster in many ways under load; RUNS=, SEED= and ONLY= c
 	@$(BUILT)/debug/chaos $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 
 soak: setup ## many more histories than `test` tries; HISTORIES= chooses how many
-	@HISTORIES=$(or $(HISTORIES),100000) cargo test --workspace --test histories
+	@HISTORIES=$(or $(HISTORIES),100000) cargo test --workspace --test histories --test model -- --nocapture
