@@ -1,4 +1,4 @@
-//! The accounts that the first data directory is made with.
+//! The accounts that the first data directory is made with, and the table of the agent's own commits.
 //!
 //! They are made while mysqld initialises the directory, before there is a binary log: the history of the cluster
 //! then begins with its first own transaction, `gtid_executed` starts empty, and no account belongs to a
@@ -6,7 +6,7 @@
 //!
 //! No application account may ever get CONNECTION_ADMIN: it would not be cut off by offline_mode.
 
-use super::{quote, quote_name, secret};
+use super::{heartbeat, quote, quote_name, secret};
 use crate::config::{ADMIN_ACCOUNT, Config, replication_account};
 
 /// One replication account for every member that a cluster can have (`replicas` is at most 7).
@@ -31,6 +31,7 @@ pub fn first_statements(config: &Config) -> anyhow::Result<String> {
         statements.push(format!("CREATE USER {account}@'%' IDENTIFIED BY {replication} REQUIRE SSL"));
         statements.extend(REPLICATION_RIGHTS.iter().map(|rights| format!("GRANT {rights} ON *.* TO {account}@'%'")));
     }
+    statements.extend(heartbeat::TABLE.map(str::to_owned));
     statements.extend(applications(config)?);
     Ok(lines(&statements))
 }

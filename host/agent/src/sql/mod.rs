@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod facts;
+pub mod heartbeat;
 pub mod opening;
 pub mod replication;
 pub mod semi_sync;

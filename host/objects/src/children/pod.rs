@@ -28,6 +28,8 @@ pub const AGENT: &str = "/opt/grampus/grampus";
 const USER: i64 = 1001;
 /// Long enough for a primary to hand its role over and for mysqld to write its buffers.
 const GRACE_SECONDS: i64 = 60;
+/// The ConfigMap with the API server's authority, which Kubernetes puts into every namespace.
+const CLUSTER_AUTHORITY: &str = "kube-root-ca.crt";
 /// Secrets are for the group alone, which is the pod's fsGroup.
 const SECRET_MODE: i32 = 0o440;
 
@@ -134,6 +136,7 @@ fn mysql(cluster: &ValidatedCluster) -> Container {
             mount("tls", "/etc/grampus/tls", true),
             mount("secrets", "/etc/grampus/secrets", true),
             mount("config", "/etc/grampus/config", true),
+            mount("kubernetes", "/etc/grampus/kubernetes", true),
         ]),
         ..Container::default()
     }
@@ -191,6 +194,16 @@ fn volumes(cluster: &ValidatedCluster) -> Vec<Volume> {
         Volume {
             name: "config".to_owned(),
             config_map: Some(ConfigMapVolumeSource { name: names::config(name), ..ConfigMapVolumeSource::default() }),
+            ..Volume::default()
+        },
+        // By it the agent knows the API server when it asks whether that is there at all.
+        Volume {
+            name: "kubernetes".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: CLUSTER_AUTHORITY.to_owned(),
+                optional: Some(true),
+                ..ConfigMapVolumeSource::default()
+            }),
             ..Volume::default()
         },
     ]

@@ -18,7 +18,7 @@ use crate::validate::ValidatedCluster;
 
 /// The version of the pod template. A change of what [`pod`] builds raises it, and a golden test shows the change:
 /// running pods keep the version they were made with until they are replaced in an orderly way.
-pub const TEMPLATE_VERSION: &str = "1";
+pub const TEMPLATE_VERSION: &str = "2";
 
 pub(super) fn stateful_set(cluster: &ValidatedCluster, installation: &Installation) -> StatefulSet {
     let name = &cluster.identity.name;

@@ -13,6 +13,8 @@ const PASSWORD: &str = "password";
 /// Label domains that decide who selects and owns an object.
 const RESERVED: [&str; 4] = ["grampus.dev/", "app.kubernetes.io/", "apps.kubernetes.io/", "statefulset.kubernetes.io/"];
 const SYSTEM_DATABASES: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];
+/// Where the agent keeps its own table.
+const OWN_DATABASE: &str = "grampus";
 
 pub(super) fn secret_key(secret: &SecretKey) -> SecretReference {
     SecretReference { name: secret.name.clone(), key: secret.key.clone().unwrap_or_else(|| PASSWORD.to_owned()) }
@@ -34,6 +36,9 @@ pub(super) fn database(bootstrap: Option<&Bootstrap>, problems: &mut Vec<Problem
     }
     if SYSTEM_DATABASES.contains(&database.name.to_ascii_lowercase().as_str()) {
         refuse("database", "belongs to MySQL", "choose another name");
+    }
+    if database.name.eq_ignore_ascii_case(OWN_DATABASE) {
+        refuse("database", "belongs to Grampus", "choose another name");
     }
     if !is_plain(&database.user, 32) {
         refuse("user", "is not a plain name", "use up to 32 letters, digits, '_' and '-'");

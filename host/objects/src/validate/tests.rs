@@ -65,6 +65,7 @@ fn as_many_acknowledge_as_losses_can_be_borne(#[case] replicas: u32, #[case] ack
     "spec.policies.primarySelection.settings"
 )]
 #[case("{storage: {size: 1Gi}, bootstrap: {new: {database: mysql}}}", "spec.bootstrap.new.database")]
+#[case("{storage: {size: 1Gi}, bootstrap: {new: {database: grampus}}}", "spec.bootstrap.new.database")]
 #[case("{storage: {size: 1Gi}, bootstrap: {new: {database: 'a`b'}}}", "spec.bootstrap.new.database")]
 #[case("{storage: {size: 1Gi}, bootstrap: {new: {user: root}}}", "spec.bootstrap.new.user")]
 #[case("{storage: {size: 1Gi}, bootstrap: {new: {lowerCaseTableNames: 2}}}", "spec.bootstrap.new.lowerCaseTableNames")]
