@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::alone::decide::PATIENCE;
+
 /// The arguments of `grampus agent`. Every one has an environment variable, as containers prefer.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
@@ -66,6 +68,19 @@ pub struct Config {
     /// The port of mysqld, the same for every member.
     #[arg(long, env = "GRAMPUS_MYSQL_PORT", default_value_t = wire::MYSQL_PORT)]
     pub mysql_port: u16,
+    /// Where the API server is, as Kubernetes tells every container.
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    pub api_server_host: Option<String>,
+    /// Its port.
+    #[arg(long, env = "KUBERNETES_SERVICE_PORT", hide = true, default_value_t = 443)]
+    pub api_server_port: u16,
+    /// The authority behind its certificate, from the ConfigMap that Kubernetes puts into every namespace. It may be
+    /// absent.
+    #[arg(long, env = "GRAMPUS_API_SERVER_CA", hide = true, default_value = "/etc/grampus/kubernetes/ca.crt")]
+    pub api_server_ca: PathBuf,
+    /// For how many seconds a primary whose mysqld is gone waits for an operator. Tests are not that patient.
+    #[arg(long, env = "GRAMPUS_REOPEN_AFTER_S", hide = true, default_value_t = PATIENCE.as_secs())]
+    pub reopen_after_s: u64,
 }
 
 impl Config {
@@ -144,7 +159,7 @@ pub fn replication_account(ordinal: u32) -> String {
 /// The agent's account on its own mysqld.
 pub const ADMIN_ACCOUNT: &str = "grampus";
 
-fn ordinal(pod: &str) -> anyhow::Result<u32> {
+pub(crate) fn ordinal(pod: &str) -> anyhow::Result<u32> {
     let digits = pod.rsplit_once('-').map(|(_, digits)| digits).unwrap_or_default();
     digits
         .parse()

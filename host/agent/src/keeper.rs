@@ -1,8 +1,8 @@
 //! Keeps a replica running without the operator: restarts mysqld closed after it has ended, and goes on
 //! following under a record that is still the one it followed under.
 //!
-//! It must never start a server that was opened for writing: its unacknowledged tail would be committed by the
-//! restart, and only the operator knows whether that is wanted.
+//! It must never start a server that was opened for writing: the start commits what nobody acknowledged. That is for
+//! the operator to say or, where none is there, for [`crate::alone`], which asks the replicas first.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,18 +3,21 @@
 //! It does everything that is local – start, stop, freeze, promote, follow, clone, fence – and decides nothing
 //! that concerns another member: who leads is in the record, and the record is the operator's to change.
 
+mod alone;
 mod binlog;
 mod certificates;
 mod clone;
 mod commands;
 mod config;
 mod data;
+mod door;
 mod durable;
 mod initialize;
 mod keeper;
 mod member;
 mod monitor;
 mod my_cnf;
+mod operators;
 mod probes;
 mod reap;
 mod server;
@@ -62,6 +65,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(monitor::run(Arc::clone(&member), asks));
     tasks.spawn(keeper::run(Arc::clone(&member)));
     tasks.spawn(volume::run(Arc::clone(&member)));
+    tasks.spawn(alone::run(Arc::clone(&member)));
     tasks.spawn(certificates::run(Arc::clone(&member)));
     tasks.spawn(server::run(Arc::clone(&member), operator));
     tasks.spawn(serve_probes(Arc::clone(&member), probes));

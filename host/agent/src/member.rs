@@ -16,6 +16,8 @@ use topology::record::Claim;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::door::Door;
+use crate::operators::Operators;
 use crate::reap::Children;
 use crate::sql::{Session, Sql, SqlError};
 use crate::state::{Proved, State};
@@ -50,6 +52,10 @@ pub struct Member {
     pub gate: tokio::sync::Mutex<()>,
     /// The stored claim. Whoever waits under one gives up when it changes.
     pub claims: watch::Sender<Option<Claim>>,
+    /// Who listens to it and gives it commands.
+    pub operators: Arc<Operators>,
+    /// Who listens on mysqld's port while that is stopped.
+    pub door: Door,
     /// Cancelled when the agent ends.
     pub ending: CancellationToken,
     /// The report as last composed.
@@ -114,6 +120,8 @@ impl Member {
             boot_id: blank.boot_id.clone(),
             turn: Arc::default(),
             gate: tokio::sync::Mutex::default(),
+            operators: Arc::default(),
+            door: Door::default(),
             ending,
             data: RwLock::new(blank.data),
             latest: watch::Sender::new(blank.clone()),
@@ -257,10 +265,12 @@ impl Member {
     async fn start_with(&self, rendered: &my_cnf::Rendered) -> anyhow::Result<Running> {
         my_cnf::remove_stale_socket(&self.config.socket());
         let defaults = format!("--defaults-file={}", rendered.path.display());
+        let shut = self.door.shut().await;
         self.supervisor
             .start(&[defaults])
             .await
             .with_context(|| format!("cannot run {}", self.config.mysqld.display()))?;
+        drop(shut);
         self.answering().await
     }
 

@@ -20,10 +20,15 @@ use wire::{Heartbeat, QUIET_HEARTBEAT_MS, Request, Response, WIRE_VERSION};
 
 use crate::commands;
 use crate::member::Member;
+use crate::operators::Listening;
 use crate::tls;
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long an operator may take to answer when it has said nothing for [`QUIET_HEARTBEAT_MS`]. One that does not is
+/// gone: a primary that is cut off must learn within some seconds that nobody listens any more.
+const PONG: Duration = Duration::from_secs(5);
 
 /// The longest request: a record with two GTID sets of a cluster with a long history.
 const LONGEST_REQUEST: usize = 4 << 20;
@@ -58,7 +63,7 @@ async fn serve(member: Arc<Member>, stream: TcpStream, router: Router) -> anyhow
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(Duration::from_millis(QUIET_HEARTBEAT_MS)))
-        .keep_alive_timeout(Duration::from_millis(QUIET_HEARTBEAT_MS));
+        .keep_alive_timeout(PONG);
     let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     serving.await.map_err(|why| anyhow::anyhow!("{why}"))
 }
@@ -78,6 +83,7 @@ async fn report(State(member): State<Arc<Member>>) -> Json<Heartbeat> {
 }
 
 async fn command(State(member): State<Arc<Member>>, Json(request): Json<Request>) -> Json<Response> {
+    member.operators.commands();
     Json(commands::obey(member, request).await)
 }
 
@@ -85,11 +91,11 @@ async fn reports(State(member): State<Arc<Member>>) -> Body {
     let mut pushed = member.pushed.subscribe();
     // What is there already is news to whoever has just connected.
     pushed.mark_changed();
-    Body::from_stream(lines(pushed))
+    Body::from_stream(lines(pushed, member.operators.listens()))
 }
 
-fn lines(pushed: watch::Receiver<MemberReport>) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold(pushed, |mut pushed| async {
+fn lines(pushed: watch::Receiver<MemberReport>, listening: Listening) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold((pushed, listening), |(mut pushed, listening)| async {
         let quiet = Duration::from_millis(QUIET_HEARTBEAT_MS);
         let report = match tokio::time::timeout(quiet, pushed.changed()).await {
             Err(_) => None,
@@ -99,6 +105,6 @@ fn lines(pushed: watch::Receiver<MemberReport>) -> impl Stream<Item = Result<Byt
         let heartbeat = Heartbeat { wire: WIRE_VERSION, report };
         let mut line = serde_json::to_vec(&heartbeat).ok()?;
         line.push(b'\n');
-        Some((Ok(line.into()), pushed))
+        Some((Ok(line.into()), (pushed, listening)))
     })
 }

@@ -32,23 +32,40 @@ pub async fn accept(dir: &Path, stream: TcpStream) -> anyhow::Result<TlsStream<T
     Ok(stream)
 }
 
+/// The settings of a server that lets anybody connect: mysqld's own, where the agent stands in its place.
+///
+/// # Errors
+/// Certificates that cannot be used.
+pub fn for_anybody(dir: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let (chain, key) = identity(dir)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(builder.with_no_client_auth().with_single_cert(chain, key)?))
+}
+
+fn read(dir: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    let path = dir.join(name);
+    std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn identity(dir: &Path) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(dir, "tls.crt")?).collect();
+    let key = PrivateKeyDer::from_pem_slice(&read(dir, "tls.key")?).context("tls.key is no PEM key")?;
+    Ok((chain.context("tls.crt is no PEM certificate")?, key))
+}
+
 fn server_config(dir: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    let read = |name: &str| {
-        let path = dir.join(name);
-        std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
-    };
     let mut roots = rustls::RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(&read("ca.crt")?) {
+    for root in CertificateDer::pem_slice_iter(&read(dir, "ca.crt")?) {
         roots.add(root.context("ca.crt is no PEM certificate")?)?;
     }
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read("tls.crt")?).collect();
-    let key = PrivateKeyDer::from_pem_slice(&read("tls.key")?).context("tls.key is no PEM key")?;
+    let (chain, key) = identity(dir)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain.context("tls.crt is no PEM certificate")?, key)?;
+        .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }

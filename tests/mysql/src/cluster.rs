@@ -13,7 +13,7 @@ use topology::record::{self, Phase, Record};
 use wire::{Command, Endpoint};
 
 use crate::certificates::Authority;
-use crate::member::{Member, facts};
+use crate::member::{Member, Surroundings, facts};
 use crate::mounted::Mounted;
 use crate::template;
 
@@ -27,6 +27,7 @@ pub struct Cluster {
     dir: tempfile::TempDir,
     tls: Arc<rustls::ClientConfig>,
     members: Vec<Member>,
+    surroundings: Surroundings,
 }
 
 impl Cluster {
@@ -41,13 +42,22 @@ impl Cluster {
             operator.key.as_bytes(),
         )?;
         let dir = tempfile::Builder::new().prefix("gr").tempdir_in(fast_dir())?;
-        Ok(Self { authority, dir, tls, members: Vec::new() })
+        Ok(Self { authority, dir, tls, members: Vec::new(), surroundings: Surroundings::default() })
     }
 
     /// So many members with the same, empty history; the first opened as primary, the others following it in good
     /// standing, k = `acks`. Returns the record, which is Serving.
     pub async fn serving(size: usize, acks: u32) -> anyhow::Result<(Self, Record)> {
-        let mut cluster = Self::new().await?;
+        Self::new().await?.serve(size, acks).await
+    }
+
+    /// The same, with agents that find something else around them.
+    pub async fn serving_in(surroundings: Surroundings, size: usize, acks: u32) -> anyhow::Result<(Self, Record)> {
+        Self { surroundings, ..Self::new().await? }.serve(size, acks).await
+    }
+
+    async fn serve(mut self, size: usize, acks: u32) -> anyhow::Result<(Self, Record)> {
+        let cluster = &mut self;
         for _ in 0..size {
             cluster.add_placed().await?;
         }
@@ -68,7 +78,7 @@ impl Cluster {
         }
         let mut root = first.client("root").await?;
         root.query_drop("CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)").await?;
-        Ok((cluster, record))
+        Ok((self, record))
     }
 
     /// Adds a member with an empty volume and starts its agent.
@@ -103,7 +113,9 @@ impl Cluster {
         let dir = self.dir.path().join(self.members.len().to_string());
         let pair = self.authority.issue(&name, &[format!("{name}.shop-instances.test.svc")])?;
         self.authority.write(&dir.join("tls"), &pair)?;
-        Member::new(&name, ip, dir, Arc::clone(&self.tls))
+        let mut member = Member::new(&name, ip, dir, Arc::clone(&self.tls))?;
+        member.surroundings.clone_from(&self.surroundings);
+        Ok(member)
     }
 
     /// Makes the first data of an empty member, which becomes the primary of epoch 1.

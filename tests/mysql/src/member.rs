@@ -1,6 +1,6 @@
 //! One member of a test: an agent, its volume, and a connection to it. It must never know a cluster.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,24 @@ struct Arguments {
     config: Config,
 }
 
+/// What an agent finds around it.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Where it looks for the API server; nowhere if not given.
+    pub api_server: Option<ApiServer>,
+    /// For how many seconds its primary waits for an operator before it opens again, if not for as long as elsewhere.
+    pub reopen_after_s: Option<u64>,
+}
+
+/// Where the API server is said to be.
+#[derive(Debug, Clone)]
+pub struct ApiServer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The authority behind its certificate.
+    pub ca: PathBuf,
+}
+
 /// One member.
 pub struct Member {
     /// The pod's name.
@@ -41,6 +59,8 @@ pub struct Member {
     pub ip: IpAddr,
     /// Which copy of the data it was given, or has made.
     pub incarnation: Uuid,
+    /// What its agent finds when it starts.
+    pub surroundings: Surroundings,
     dir: PathBuf,
     tls: Arc<rustls::ClientConfig>,
     running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
@@ -57,7 +77,15 @@ impl Member {
         std::fs::write(dir.join("boot-id"), "first boot\n")?;
         let small = "innodb_buffer_pool_size = 64M\nmax_connections = 40\ninnodb_redo_log_capacity = 16M\n";
         std::fs::write(dir.join("user.cnf"), small)?;
-        Ok(Self { name: name.to_owned(), ip, incarnation: Uuid::nil(), dir, tls, running: None })
+        Ok(Self {
+            name: name.to_owned(),
+            ip,
+            incarnation: Uuid::nil(),
+            surroundings: Surroundings::default(),
+            dir,
+            tls,
+            running: None,
+        })
     }
 
     /// The volume.
@@ -70,9 +98,9 @@ impl Member {
         &self.dir
     }
 
-    fn config(&self) -> anyhow::Result<Config> {
+    fn arguments(&self) -> anyhow::Result<Vec<String>> {
         let path = |name: &str| self.dir.join(name).display().to_string();
-        let arguments = [
+        let mut arguments = vec![
             "agent".to_owned(),
             "--cluster=shop".to_owned(),
             "--namespace=test".to_owned(),
@@ -89,13 +117,22 @@ impl Member {
             format!("--boot-id={}", path("boot-id")),
             format!("--mysqld={}", program("mysqld")?),
         ];
-        Ok(Arguments::try_parse_from(arguments)?.config)
+        arguments.extend(self.surroundings.reopen_after_s.map(|seconds| format!("--reopen-after-s={seconds}")));
+        let api = self.surroundings.api_server.as_ref();
+        arguments
+            .push(format!("--api-server-host={}", api.map(|api| api.address.ip().to_string()).unwrap_or_default()));
+        if let Some(ApiServer { address, ca }) = api {
+            arguments.push(format!("--api-server-port={}", address.port()));
+            arguments.push(format!("--api-server-ca={}", ca.display()));
+        }
+        Ok(arguments)
     }
 
     /// Starts the agent and waits until it serves.
     pub async fn start(&mut self) -> anyhow::Result<()> {
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(agent::run(self.config()?, shutdown.clone()));
+        let config = Arguments::try_parse_from(self.arguments()?)?.config;
+        let task = tokio::spawn(agent::run(config, shutdown.clone()));
         self.running = Some((shutdown, task));
         let until = Instant::now() + PATIENCE;
         while let Err(why) = self.connect().await {
@@ -108,6 +145,20 @@ impl Member {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+
+    /// Starts the agent as a process of its own, which can be stopped as one. `test` names a test of the calling
+    /// binary that does nothing but call [`run_apart`].
+    pub async fn start_apart(&self, test: &str) -> anyhow::Result<Apart> {
+        let mut command = std::process::Command::new(std::env::current_exe()?);
+        command.args(["--ignored", "--exact", test, "--nocapture"]).env(APART, self.arguments()?.join("\n"));
+        let apart = Apart(command.spawn()?);
+        let until = Instant::now() + PATIENCE;
+        while let Err(why) = self.connect().await {
+            anyhow::ensure!(Instant::now() < until, "the agent of its own does not serve: {why:#}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(apart)
     }
 
     /// Ends the agent as SIGTERM would.
@@ -244,6 +295,44 @@ impl Member {
         let status = text.split(' ').nth(1).context("a status")?.parse()?;
         Ok((status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
     }
+}
+
+/// Where [`run_apart`] finds the agent's arguments, one a line.
+const APART: &str = "GRAMPUS_TEST_AGENT";
+
+/// An agent in a process of its own. It ends with this value, and its mysqld with it.
+pub struct Apart(std::process::Child);
+
+impl Apart {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(self.0.id())?), signal)?)
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // It may hang, and it may have ended.
+        let _ = self.signal(Signal::SIGTERM);
+        let _ = self.signal(Signal::SIGCONT);
+        let _ = self.0.wait();
+    }
+}
+
+/// Is the agent that [`Member::start_apart`] starts, until SIGTERM.
+///
+/// # Errors
+/// As [`agent::run`]. Nobody started this as an agent: nothing is done.
+pub async fn run_apart() -> anyhow::Result<()> {
+    let Ok(arguments) = std::env::var(APART) else { return Ok(()) };
+    let config = Arguments::try_parse_from(arguments.lines())?.config;
+    let (shutdown, asked) = (CancellationToken::new(), agent::asked_to_end());
+    let ending = async {
+        let asked = asked.await;
+        shutdown.cancel();
+        anyhow::Ok(asked?)
+    };
+    tokio::try_join!(agent::run(config, shutdown.clone()), ending).map(drop)
 }
 
 /// What a report says of a running server.

@@ -13,6 +13,9 @@ use topology::gtid::GtidSet;
 use topology::record::{Phase, Record};
 use wire::{Command, Endpoint, Outcome};
 
+#[path = "agent/alone.rs"]
+mod alone;
+
 type Result<T = ()> = anyhow::Result<T>;
 
 /// Starts an insert as an application and leaves it waiting for an acknowledgement.

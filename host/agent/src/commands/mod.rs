@@ -10,6 +10,7 @@ pub mod follow;
 pub mod jobs;
 mod promote;
 mod receiver;
+pub mod reopen;
 mod standing;
 mod trim;
 
@@ -23,6 +24,7 @@ use crate::member::Member;
 use crate::state::ChangeError;
 
 pub use drain::close_for_shutdown;
+pub use fence::fence;
 pub use standing::settle_acks;
 
 /// How long the volume may take for the record before a freeze acts without it. An fsync takes milliseconds.

@@ -190,27 +190,11 @@ impl Promotion<'_> {
         semi_sync::set_replica_side(session, false).await?;
         let acks = self.record.effective_acks();
         semi_sync::wait_for(session, acks).await?;
-        if let Some(outcome) = self.mark(acks, facts.server_uuid).await {
+        if let Some(outcome) = mark(self.member, self.record, self.running, facts.server_uuid).await {
             return Ok(outcome);
         }
         opening::open(session).await?;
         Ok(Outcome::Done)
-    }
-
-    /// Puts the opening on disk. From here on a freeze kills this process.
-    async fn mark(&self, acks: u32, server_uuid: Uuid) -> Option<Outcome> {
-        let Some(incarnation) = self.member.incarnation() else { return Some(refused("there is no data")) };
-        self.member.mark_open(self.running);
-        let proved = self.member.proved_now();
-        let marked = self.member.state.change_under(self.record.claim(), |remembered| {
-            remembered.open(self.record.epoch, incarnation, server_uuid);
-            remembered.wait_count = Some(acks);
-            remembered.proved = proved;
-            remembered.following = None;
-        });
-        let why = marked.await.err()?;
-        self.member.mark_closed();
-        Some(not_changed(why))
     }
 
     fn superseded(&self) -> Outcome {
@@ -220,4 +204,20 @@ impl Promotion<'_> {
     async fn read(&self, session: &mut Session) -> Result<ServerFacts, SqlError> {
         self.member.facts(session, self.running).await
     }
+}
+
+/// Puts the opening on disk. From here on a freeze kills this process.
+pub(super) async fn mark(member: &Member, record: &Record, running: Running, server_uuid: Uuid) -> Option<Outcome> {
+    let Some(incarnation) = member.incarnation() else { return Some(refused("there is no data")) };
+    member.mark_open(running);
+    let proved = member.proved_now();
+    let marked = member.state.change_under(record.claim(), |remembered| {
+        remembered.open(record.epoch, incarnation, server_uuid);
+        remembered.wait_count = Some(record.effective_acks());
+        remembered.proved = proved;
+        remembered.following = None;
+    });
+    let why = marked.await.err()?;
+    member.mark_closed();
+    Some(not_changed(why))
 }
