@@ -84,11 +84,11 @@ impl Alone {
         let open = self.open_server();
         let contact = self.member.operators.contact();
         if self.evidence.look(now, contact, open.as_ref()) {
-            // Whatever it says, it was asked before the pause.
+            // Whatever comes of them, they were begun before the pause.
             if let Some(asked) = self.api.take() {
                 asked.abort();
             }
-            self.closed = None;
+            (self.beat, self.closed) = (None, None);
         }
         if contact.streams > 0 {
             (self.patience, self.beats) = (self.first_patience(), false);

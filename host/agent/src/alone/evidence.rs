@@ -95,10 +95,7 @@ impl Evidence {
     fn begin_anew(&mut self, now: Instant) {
         (self.operator, self.progress) = (now, now);
         (self.acknowledged, self.executed) = (None, None);
-        self.api = Asked::Never;
-        if let Beat::Waits(since) = &mut self.beat {
-            *since = now;
-        }
+        (self.api, self.beat) = (Asked::Never, Beat::None);
     }
 
     /// The API server is being asked.
