@@ -20,6 +20,10 @@ pub struct Config {
     /// The name of this pod, which ends in its ordinal: `shop-0`.
     #[arg(long, env = "GRAMPUS_MEMBER")]
     pub member: String,
+    /// Whether this pod votes or only reads along. A voting member if not given, as in pods that are older than
+    /// read replicas.
+    #[arg(long, env = "GRAMPUS_ROLE", value_enum, default_value_t = Role::Member)]
+    pub role: Role,
     /// The address of this pod, which mysqld reports to its source.
     #[arg(long, env = "GRAMPUS_POD_IP")]
     pub pod_ip: IpAddr,
@@ -83,6 +87,15 @@ pub struct Config {
     pub reopen_after_s: u64,
 }
 
+/// What a pod is for, as long as it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// It votes: acknowledges, and may lead.
+    Member,
+    /// It is read from, and can never acknowledge or lead, whatever a record or a command says.
+    ReadReplica,
+}
+
 impl Config {
     /// The number at the end of the pod's name.
     ///
@@ -142,12 +155,20 @@ impl Config {
         format!("{member}.{}-instances.{}.svc", self.cluster, self.namespace)
     }
 
+    /// Whether this pod only reads along.
+    pub fn reads_along(&self) -> bool {
+        self.role == Role::ReadReplica
+    }
+
     /// The account under which this member replicates from any other.
     ///
     /// # Errors
     /// As [`Config::ordinal`].
     pub fn replication_account(&self) -> anyhow::Result<String> {
-        Ok(replication_account(self.ordinal()?))
+        match self.role {
+            Role::Member => Ok(replication_account(self.ordinal()?)),
+            Role::ReadReplica => Ok(FOLLOWER_ACCOUNT.to_owned()),
+        }
     }
 }
 
@@ -155,6 +176,9 @@ impl Config {
 pub fn replication_account(ordinal: u32) -> String {
     format!("grampus-repl-{ordinal}")
 }
+
+/// The replication account of everybody who follows without a vote: there is nothing to lock out.
+pub const FOLLOWER_ACCOUNT: &str = "grampus-follower";
 
 /// The agent's account on its own mysqld.
 pub const ADMIN_ACCOUNT: &str = "grampus";

@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wire::Outcome;
 
-use crate::commands::follow;
+use crate::commands::{follow, read};
 use crate::member::Member;
+use crate::state::Remembered;
 
 /// The first pause after an end, doubled with every further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -69,10 +70,23 @@ async fn restart(member: &Arc<Member>) -> anyhow::Result<()> {
     }
     member.ensure_started().await?;
     let remembered = member.state.get();
+    if member.config.reads_along() {
+        return read_on(member, &remembered).await;
+    }
     let (Some(record), Some(source)) = (&remembered.record, remembered.may_resume(member.incarnation())) else {
         return Ok(());
     };
     match follow::follow(member, record, source).await {
+        Outcome::Failed { error } | Outcome::Refused { reason: error } => anyhow::bail!(error),
+        _ => Ok(()),
+    }
+}
+
+async fn read_on(member: &Arc<Member>, remembered: &Remembered) -> anyhow::Result<()> {
+    let (Some(record), Some(following)) = (&remembered.record, remembered.may_read_on(member.incarnation())) else {
+        return Ok(());
+    };
+    match read::read(member, record, &following.source, following.delay_s).await {
         Outcome::Failed { error } | Outcome::Refused { reason: error } => anyhow::bail!(error),
         _ => Ok(()),
     }

@@ -250,6 +250,9 @@ impl Worth {
             old.received.clone_from(&new.received);
             // Under load this comes and goes with every commit as well.
             old.semi_sync.waiting_commits = new.semi_sync.waiting_commits;
+            if let (Some(old), Some(new)) = (&mut old.replication, &new.replication) {
+                old.lag_s = new.lag_s;
+            }
         }
         if levelled == *now { Self::Later } else { Self::AtOnce }
     }

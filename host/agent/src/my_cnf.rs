@@ -19,6 +19,10 @@ pub const RELAY_LOG: &str = "relay";
 /// Added to the ordinal: server_id must not be 0, and low numbers are what people pick by hand.
 const FIRST_SERVER_ID: u32 = 1000;
 
+/// The same for read replicas, so that no two servers of a cluster have one number: a source gives up the older of
+/// two connections that say the same. Members have at most seven.
+const FIRST_READER_SERVER_ID: u32 = 2000;
+
 /// The longest that a commit may wait for an acknowledgement, in milliseconds: the largest value mysqld takes,
 /// 49.7 days. It must never run out, because what follows is a commit that only one server has.
 pub const SEMI_SYNC_TIMEOUT_MS: u64 = 4_294_967_295;
@@ -156,7 +160,8 @@ pub fn places(config: &Config, datadir: &Path, socket: &Path) -> String {
 }
 
 fn fixed(config: &Config) -> anyhow::Result<String> {
-    let server_id = FIRST_SERVER_ID + config.ordinal()?;
+    let first = if config.reads_along() { FIRST_READER_SERVER_ID } else { FIRST_SERVER_ID };
+    let server_id = first + config.ordinal()?;
     let Config { bind, mysql_port: port, pod_ip, .. } = config;
     Ok(format!(
         "\

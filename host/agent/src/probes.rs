@@ -26,14 +26,14 @@ pub async fn run(member: Arc<Member>, listener: TcpListener) -> std::io::Result<
 }
 
 async fn readyz(State(member): State<Arc<Member>>) -> (StatusCode, String) {
-    match obstacle(&member.latest.borrow()) {
+    match obstacle(&member.latest.borrow(), member.config.reads_along()) {
         None => (StatusCode::OK, "ready".to_owned()),
         Some(obstacle) => (StatusCode::SERVICE_UNAVAILABLE, obstacle),
     }
 }
 
-/// What keeps this member from serving applications.
-fn obstacle(report: &MemberReport) -> Option<String> {
+/// What keeps this member, or this read replica, from serving applications.
+fn obstacle(report: &MemberReport, reads_along: bool) -> Option<String> {
     let facts = match &report.server {
         ServerState::Running(facts) => facts,
         ServerState::Stopped { exit, .. } => {
@@ -50,10 +50,10 @@ fn obstacle(report: &MemberReport) -> Option<String> {
     if leads {
         return Some("this primary is not open".to_owned());
     }
-    replica_obstacle(report, facts)
+    replica_obstacle(report, facts, reads_along)
 }
 
-fn replica_obstacle(report: &MemberReport, facts: &ServerFacts) -> Option<String> {
+fn replica_obstacle(report: &MemberReport, facts: &ServerFacts, reads_along: bool) -> Option<String> {
     let Some(channel) = &facts.replication else { return Some("this replica follows nobody".to_owned()) };
     if channel.receiver != ThreadState::On {
         return Some(format!("this replica does not receive from {}: {}", channel.source_host, channel.receiver_error));
@@ -63,6 +63,8 @@ fn replica_obstacle(report: &MemberReport, facts: &ServerFacts) -> Option<String
     }
     match &report.standing {
         Standing::Good => None,
+        // It never acknowledged anything that it could have forgotten.
+        Standing::Unproved { .. } if reads_along => None,
         Standing::Unproved { because } => Some(format!("this replica has not proved its standing: {because}")),
     }
 }

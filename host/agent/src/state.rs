@@ -69,6 +69,9 @@ pub struct Following {
     pub claim: Claim,
     /// Which data follows.
     pub incarnation: Uuid,
+    /// How much later, in seconds, a read replica applies what it receives.
+    #[serde(default)]
+    pub delay_s: u64,
 }
 
 /// The remembered state, shared. Reading it never waits for the disk.
@@ -241,5 +244,57 @@ impl Remembered {
         let same_reign = following.claim.epoch == record.epoch;
         (same_reign && following.source.member == record.primary && Some(following.incarnation) == incarnation)
             .then_some(&following.source)
+    }
+
+    /// The same for a read replica, which follows a member that votes and, where others acknowledge, does not lead.
+    pub fn may_read_on(&self, incarnation: Option<Uuid>) -> Option<&Following> {
+        let record = self.record.as_ref().filter(|record| record.phase == Phase::Serving)?;
+        let following = self.following.as_ref()?;
+        let source = following.source.member.as_str();
+        let fit = record.incarnation_of(source).is_some() && (source != record.primary || record.members.len() == 1);
+        (fit && following.claim.epoch == record.epoch && Some(following.incarnation) == incarnation)
+            .then_some(following)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use topology::gtid::GtidSet;
+    use topology::record::Member;
+
+    use super::*;
+
+    /// Remembers a record of so many members, led by shop-0, and a source given under it.
+    fn remembering(members: u32, source: &str) -> Remembered {
+        let named = |ordinal: u32| Member { name: format!("shop-{ordinal}"), incarnation: Uuid::nil() };
+        let record = Record {
+            epoch: 3,
+            phase: Phase::Serving,
+            generation: 1,
+            primary: "shop-0".to_owned(),
+            primary_since_epoch: 3,
+            primary_server_uuid: None,
+            members: (0..members).map(named).collect(),
+            leaving: None,
+            acks: 0,
+            raising_acks: None,
+            base: GtidSet::new(),
+        };
+        let source = Endpoint { member: source.to_owned(), host: "10.0.0.1".to_owned(), server_uuid: Uuid::nil() };
+        let following = Following { source, claim: record.claim(), incarnation: Uuid::nil(), delay_s: 0 };
+        Remembered { record: Some(record), following: Some(following), ..Remembered::default() }
+    }
+
+    #[test]
+    fn a_read_replica_goes_on_by_itself_with_a_replica_or_the_only_member() {
+        let goes_on = |remembered: &Remembered| remembered.may_read_on(Some(Uuid::nil())).is_some();
+        assert!(goes_on(&remembering(3, "shop-1")));
+        assert!(goes_on(&remembering(1, "shop-0")));
+        assert!(!goes_on(&remembering(3, "shop-0")), "it would take what nobody has acknowledged");
+        assert!(!goes_on(&remembering(3, "shop-7")), "that one votes no more");
+        let mut later = remembering(3, "shop-1");
+        later.record.as_mut().unwrap().epoch = 4;
+        assert!(!goes_on(&later), "another may lead now");
+        assert!(remembering(3, "shop-1").may_read_on(Some(Uuid::max())).is_none(), "other data");
     }
 }

@@ -82,14 +82,27 @@ pub mod names {
     pub fn member(cluster: &str, ordinal: u32) -> String {
         format!("{cluster}-{ordinal}")
     }
+
+    /// The StatefulSet of the read replicas, and their budget for evictions.
+    pub fn readers(cluster: &str) -> String {
+        format!("{cluster}-read")
+    }
+
+    /// The pod of the read replica with that ordinal.
+    pub fn reader(cluster: &str, ordinal: u32) -> String {
+        format!("{cluster}-read-{ordinal}")
+    }
 }
 
 /// The labels and annotations by which Grampus finds its objects.
 pub mod labels {
     /// On every child: the cluster it belongs to.
     pub const CLUSTER: &str = "grampus.dev/cluster";
-    /// On pods: `primary` or `replica`, written by the topology controller only.
+    /// On pods of members: `primary` or `replica`, written by the topology controller only. On pods of read replicas:
+    /// [`READ_REPLICA`], from the beginning and for ever.
     pub const ROLE: &str = "grampus.dev/role";
+    /// The role of a read replica.
+    pub const READ_REPLICA: &str = "read-replica";
     /// On ConfigMaps that carry policy modules.
     pub const POLICY: &str = "grampus.dev/policy";
     /// On pods: the version of the template they were made from.

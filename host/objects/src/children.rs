@@ -5,6 +5,7 @@
 
 mod config;
 mod pod;
+mod readers;
 mod service;
 mod stateful_set;
 #[cfg(test)]
@@ -46,7 +47,18 @@ pub struct Children {
     pub replicas: Service,
     /// How many members may be evicted at once; nothing for a single one, which could then never be.
     pub budget: Option<PodDisruptionBudget>,
-    /// The members. Last, because its pods need all the rest.
+    /// The members. Near the end, because its pods need all the rest.
+    pub stateful_set: StatefulSet,
+    /// What belongs to the read replicas alone: there once there was one, and never in clusters that had none.
+    pub readers: ReaderChildren,
+}
+
+/// The objects of the read replicas alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReaderChildren {
+    /// How many of them may be evicted at once.
+    pub budget: PodDisruptionBudget,
+    /// The read replicas.
     pub stateful_set: StatefulSet,
 }
 
@@ -59,6 +71,10 @@ pub fn children(cluster: &ValidatedCluster, installation: &Installation) -> Chil
         replicas: service::replicas(cluster),
         budget: config::budget(cluster),
         stateful_set: stateful_set::stateful_set(cluster, installation),
+        readers: ReaderChildren {
+            budget: readers::budget(cluster),
+            stateful_set: readers::stateful_set(cluster, installation),
+        },
     }
 }
 
@@ -75,6 +91,21 @@ pub fn selector_labels(cluster: &str) -> BTreeMap<String, String> {
     [("app.kubernetes.io/name", "mysql"), ("app.kubernetes.io/instance", cluster), (labels::CLUSTER, cluster)]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
+}
+
+/// The labels by which the read replicas of a cluster are selected. They differ from those of the members, so that no
+/// selector of the members ever takes one in.
+pub fn reader_selector_labels(cluster: &str) -> BTreeMap<String, String> {
+    let mut all = selector_labels(cluster);
+    all.insert("app.kubernetes.io/name".to_owned(), "mysql-read-replica".to_owned());
+    all
+}
+
+/// The labels that members and read replicas have in common.
+fn everybody(cluster: &str) -> BTreeMap<String, String> {
+    let mut all = selector_labels(cluster);
+    all.remove("app.kubernetes.io/name");
+    all
 }
 
 /// The reference with which a child goes when its cluster goes.

@@ -4,12 +4,14 @@
 //! under an older CRD, must still get a clear answer here and nothing else.
 
 mod people;
+mod readers;
 mod resolved;
 #[cfg(test)]
 mod tests;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
+pub use readers::{MOST_READERS, read_replicas};
 pub use resolved::*;
 
 use crate::api::{Durability, MysqlCluster, MysqlClusterSpec, Policies, Resources, Storage};
@@ -53,6 +55,7 @@ pub fn validate(cluster: &MysqlCluster, defaults: &InstallationDefaults) -> Resu
         image_pull_secrets: spec.image_pull_secrets.clone(),
         replicas,
         acks,
+        read_replicas: readers::check(&spec.read_replicas, &mut problems),
         storage,
         deletion_policy: spec.deletion_policy.unwrap_or_default(),
         memory: sizing.memory,

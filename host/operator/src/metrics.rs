@@ -39,6 +39,7 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     leader: Gauge,
     ready: Family<ByCluster, Gauge>,
+    readers: Family<ByCluster, Gauge>,
     epoch: Family<ByCluster, Gauge<i64>>,
     primary: Family<ByCluster, Gauge>,
     moves: Family<ByKind, Counter>,
@@ -55,6 +56,7 @@ impl Metrics {
             registry: Mutex::default(),
             leader: Gauge::default(),
             ready: Family::default(),
+            readers: Family::default(),
             epoch: Family::default(),
             primary: Family::default(),
             moves: Family::default(),
@@ -70,6 +72,7 @@ impl Metrics {
             let registry = registry.sub_registry_with_prefix("grampus");
             registry.register("leader", "Whether this operator acts", metrics.leader.clone());
             registry.register("cluster_ready_members", "Members in good standing", metrics.ready.clone());
+            registry.register("cluster_ready_read_replicas", "Read replicas that replicate", metrics.readers.clone());
             registry.register("cluster_epoch", "The epoch of the record", metrics.epoch.clone());
             registry.register("cluster_primary_available", "Whether a primary takes writes", metrics.primary.clone());
             registry.register("primary_moves", "Failovers and switchovers completed", metrics.moves.clone());
@@ -111,6 +114,8 @@ impl Metrics {
     pub(crate) fn cluster(&self, key: &ClusterKey, snapshot: &Snapshot, status: &MysqlClusterStatus) {
         let labels = ByCluster { namespace: key.namespace.clone(), cluster: key.name.clone() };
         self.ready.get_or_create(&labels).set(i64::from(status.ready_members.unwrap_or(0)));
+        let readers = status.read_replicas.as_ref().map_or(0, |readers| readers.ready);
+        self.readers.get_or_create(&labels).set(i64::from(readers));
         self.primary.get_or_create(&labels).set(i64::from(status.primary_name().is_some()));
         let epoch = snapshot.record.as_ref().map_or(0, |record| record.epoch);
         self.epoch.get_or_create(&labels).set(i64::try_from(epoch).unwrap_or(i64::MAX));

@@ -11,6 +11,7 @@ mod observe;
 mod publish;
 mod record;
 mod turn;
+mod wanted;
 
 use std::collections::HashMap;
 use std::sync::Arc;

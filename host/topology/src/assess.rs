@@ -5,7 +5,8 @@
 
 mod bootstrap;
 mod failover;
-mod maintain;
+pub(crate) mod maintain;
+mod readers;
 
 use std::fmt;
 
@@ -107,6 +108,18 @@ pub enum Waiting {
         /// Which transactions.
         transactions: String,
     },
+    /// The data of a read replica is of no use and is replaced by a copy of a member's.
+    Replaced {
+        /// Which read replica.
+        reader: String,
+        /// What is wrong with its data, and what the copy waits for.
+        why: String,
+    },
+    /// A read replica holds the data of another cluster. A person has to decide.
+    Foreign {
+        /// Which read replica.
+        reader: String,
+    },
 }
 
 impl fmt::Display for Waiting {
@@ -136,6 +149,12 @@ impl fmt::Display for Waiting {
             Self::Errant { member, transactions } => write!(
                 out,
                 "{member} holds transactions that no primary committed ({transactions}); it is left out until it is rebuilt"
+            ),
+            Self::Replaced { reader, why } => write!(out, "{reader} is copied anew: {why}"),
+            Self::Foreign { reader } => write!(
+                out,
+                "{reader} holds data that this cluster has no part of, perhaps the last copy of an earlier cluster of this \
+                 name; it is left as it is. Save what you need of it, then delete its volume claim and its pod"
             ),
         }
     }

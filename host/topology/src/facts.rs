@@ -200,6 +200,14 @@ pub struct Replication {
     pub applier_error: String,
     /// Whether this replica acknowledges (`Rpl_semi_sync_replica_status`).
     pub acknowledges: bool,
+    /// How long ago, in seconds, the oldest transaction that is being applied was committed on the primary, beyond
+    /// `delay_s`; 0 where nothing is being applied. Coarse, and coarser the larger it is. None from an agent that
+    /// does not measure it.
+    #[serde(default)]
+    pub lag_s: Option<u64>,
+    /// `SOURCE_DELAY`: how much later than on the primary, in seconds, a transaction is applied on purpose.
+    #[serde(default)]
+    pub delay_s: u64,
 }
 
 /// A replication thread.

@@ -14,5 +14,7 @@ pub mod gtid;
 pub mod guard;
 pub mod plan;
 pub mod quorum;
+pub mod readers;
+pub mod reading;
 pub mod record;
 pub mod snapshot;

@@ -55,6 +55,13 @@ pub enum Order {
         /// Which.
         source: String,
     },
+    /// Receive from a member, apply it so much later, and acknowledge nothing: what a read replica does.
+    Read {
+        /// Which.
+        source: String,
+        /// How much later, in seconds.
+        delay_s: u64,
+    },
     /// Receive nothing more.
     Freeze,
     /// Prove that it received everything the primary had committed by now.
@@ -88,6 +95,8 @@ impl fmt::Display for Order {
             Self::Clone { donor } => write!(out, "clone {donor}"),
             Self::Trim => out.write_str("start mysqld without its unacknowledged tail"),
             Self::Follow { source } => write!(out, "follow {source}"),
+            Self::Read { source, delay_s: 0 } => write!(out, "read from {source}"),
+            Self::Read { source, delay_s } => write!(out, "read from {source}, {delay_s} s later"),
             Self::Freeze => out.write_str("freeze"),
             Self::GrantStanding => out.write_str("prove its standing"),
             Self::Promote { source: None, .. } => out.write_str("open as primary"),

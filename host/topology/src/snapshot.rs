@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::facts::{DataState, MemberReport, ServerFacts, ServerState, Standing, VolumeTrouble};
 use crate::gtid::GtidSet;
+use crate::readers::Readers;
 use crate::record::{Claim, Record};
 
 /// One cluster at one moment.
@@ -30,6 +31,9 @@ pub struct Snapshot {
     pub desired: Desired,
     /// Every pod that should or does vote, sorted by ordinal.
     pub members: Vec<MemberView>,
+    /// The read replicas, which are no members.
+    #[serde(default)]
+    pub readers: Readers,
     /// A planned change of primary that somebody asked for.
     pub switchover: Option<Switchover>,
     /// A copy of the data that somebody wants replaced.

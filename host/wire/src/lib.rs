@@ -82,6 +82,14 @@ pub enum Command {
         /// Whom to follow.
         source: Endpoint,
     },
+    /// Receive from this source, apply it so much later, and never acknowledge (and start mysqld closed first where it
+    /// is stopped). Only a read replica obeys; it obeys no [`Command::Follow`].
+    Read {
+        /// Whom to receive from.
+        source: Endpoint,
+        /// How much later than on the primary a transaction is applied, in seconds.
+        delay_s: u64,
+    },
     /// Receive nothing more, so acknowledge nothing more. A primary that opened is killed instead, and what its
     /// binary log holds is read from disk. Answered when that is so.
     Freeze,

@@ -22,6 +22,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// Follows a source, starting mysqld closed first where it is stopped.
 pub async fn follow(member: &Arc<Member>, record: &Record, source: &Endpoint) -> Outcome {
+    if member.config.reads_along() {
+        return refused("this is a read replica, which may not acknowledge; it is told to Read");
+    }
     if source.member == member.name() {
         return refused("a member cannot follow itself");
     }
@@ -84,7 +87,7 @@ async fn receive(
 pub(super) async fn remember(member: &Member, record: &Record, source: &Endpoint) -> Option<Outcome> {
     let Some(incarnation) = member.incarnation() else { return Some(refused("there is no data")) };
     let claim = record.claim();
-    let following = Following { source: source.clone(), claim, incarnation };
+    let following = Following { source: source.clone(), claim, incarnation, delay_s: 0 };
     let changed = member.state.change_under(claim, |remembered| remembered.following = Some(following)).await;
     changed.err().map(not_changed)
 }
@@ -127,13 +130,15 @@ pub(super) fn wants_acks(member: &Member) -> bool {
     let remembered = member.state.get();
     let source = remembered.following.as_ref().map(|following| following.source.member.as_str());
     let primary = remembered.record.as_ref().map(|record| record.primary.as_str());
-    source.is_some()
+    // Whatever a record says of it, a read replica never does.
+    !member.config.reads_along()
+        && source.is_some()
         && source == primary
         && remembered.may_acknowledge(member.name(), member.incarnation(), &member.boot_id)
 }
 
 /// Waits until the receiver is connected, and checks to whom.
-async fn connected(member: &Arc<Member>, source: &Endpoint) -> Outcome {
+pub(super) async fn connected(member: &Arc<Member>, source: &Endpoint) -> Outcome {
     member.observe().await;
     let settled = |report: &MemberReport| match channel(report) {
         None => true,

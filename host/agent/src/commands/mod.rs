@@ -9,6 +9,7 @@ mod fence;
 pub mod follow;
 pub mod jobs;
 mod promote;
+pub mod read;
 mod receiver;
 pub mod reopen;
 mod standing;
@@ -53,6 +54,9 @@ async fn outcome_of(member: &Arc<Member>, request: Request) -> Outcome {
     let revokes = matches!(request.command, Command::Freeze | Command::Fence);
     if let Err(outcome) = store_in_time(member, &request.record, revokes).await {
         return outcome;
+    }
+    if let Some(reason) = member.config.reads_along().then(|| members_alone(&request.command)).flatten() {
+        return refused(reason);
     }
     let name = name(&request.command);
     let claim = request.record.claim();
@@ -125,6 +129,7 @@ async fn in_turn(member: &Arc<Member>, record: &Record, command: Command) -> Out
         },
         Command::Trim { keep } => trim::trim(member, record, &keep).await,
         Command::Follow { source } => follow::follow(member, record, &source).await,
+        Command::Read { source, delay_s } => read::read(member, record, &source, delay_s).await,
         Command::GrantStanding { barrier } => standing::grant(member, claim, &barrier).await,
         Command::Promote { source, required, .. } => {
             promote::promote(member, record, source.as_ref(), &required, patience).await
@@ -134,6 +139,24 @@ async fn in_turn(member: &Arc<Member>, record: &Record, command: Command) -> Out
         Command::Undrain => drain::undrain(member, record).await,
         Command::Store | Command::Freeze | Command::Fence => Outcome::Done,
     }
+}
+
+/// Why a read replica does not obey a command, if it does not: it takes no part in anything that is counted.
+fn members_alone(command: &Command) -> Option<String> {
+    let what = match command {
+        Command::Store
+        | Command::Start
+        | Command::Clone { .. }
+        | Command::Read { .. }
+        | Command::Freeze
+        | Command::Fence => return None,
+        Command::Initialize => "makes no first data",
+        Command::Trim { .. } => "has never led, so there is nothing to cut off",
+        Command::Follow { .. } => "does not acknowledge, and is told to Read",
+        Command::GrantStanding { .. } => "acknowledges nothing, so it has no standing",
+        Command::Promote { .. } | Command::SetAcks { .. } | Command::Drain { .. } | Command::Undrain => "never leads",
+    };
+    Some(format!("this is a read replica: it {what}"))
 }
 
 fn busy(member: &Member) -> Outcome {
@@ -181,6 +204,7 @@ fn name(command: &Command) -> &'static str {
         Command::Trim { .. } => "trim",
         Command::Follow { .. } => "follow",
         Command::Freeze => "freeze",
+        Command::Read { .. } => "read",
         Command::GrantStanding { .. } => "grant standing",
         Command::Promote { .. } => "promote",
         Command::SetAcks { .. } => "set acks",

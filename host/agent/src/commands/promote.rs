@@ -51,6 +51,9 @@ pub async fn promote(
 }
 
 fn objection(member: &Member, record: &Record) -> Option<String> {
+    if member.config.reads_along() {
+        return Some("this is a read replica, which never leads".to_owned());
+    }
     if record.primary != member.name() {
         return Some(format!("the record's primary is {}", record.primary));
     }

@@ -7,7 +7,7 @@
 //! No application account may ever get CONNECTION_ADMIN: it would not be cut off by offline_mode.
 
 use super::{heartbeat, quote, quote_name, secret};
-use crate::config::{ADMIN_ACCOUNT, Config, replication_account};
+use crate::config::{ADMIN_ACCOUNT, Config, FOLLOWER_ACCOUNT, replication_account};
 
 /// One replication account for every member that a cluster can have (`replicas` is at most 7).
 const REPLICATION_ACCOUNTS: u32 = 7;
@@ -27,7 +27,8 @@ pub fn first_statements(config: &Config) -> anyhow::Result<String> {
     statements.push(format!("CREATE USER 'root'@'%' IDENTIFIED BY {root}"));
     statements.push("GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION".to_owned());
     let replication = quote(&secret(config, "replication-password")?);
-    for account in (0..REPLICATION_ACCOUNTS).map(|ordinal| quote(&replication_account(ordinal))) {
+    let accounts = (0..REPLICATION_ACCOUNTS).map(replication_account).chain([FOLLOWER_ACCOUNT.to_owned()]);
+    for account in accounts.map(|account| quote(&account)) {
         statements.push(format!("CREATE USER {account}@'%' IDENTIFIED BY {replication} REQUIRE SSL"));
         statements.extend(REPLICATION_RIGHTS.iter().map(|rights| format!("GRANT {rights} ON *.* TO {account}@'%'")));
     }

@@ -22,9 +22,15 @@ const CHANNEL: &str = "SELECT c.HOST, s.SOURCE_UUID, s.SERVICE_STATE, s.LAST_ERR
     (SELECT CONCAT(LAST_ERROR_NUMBER, ': ', LAST_ERROR_MESSAGE) FROM performance_schema.replication_applier_status_by_worker \
      WHERE CHANNEL_NAME = '' AND LAST_ERROR_NUMBER <> 0 LIMIT 1), \
     (SELECT CONCAT(LAST_ERROR_NUMBER, ': ', LAST_ERROR_MESSAGE) FROM performance_schema.replication_applier_status_by_coordinator \
-     WHERE CHANNEL_NAME = '' AND LAST_ERROR_NUMBER <> 0 LIMIT 1) \
+     WHERE CHANNEL_NAME = '' AND LAST_ERROR_NUMBER <> 0 LIMIT 1), \
+    d.DESIRED_DELAY, \
+    (SELECT TIMESTAMPDIFF(SECOND, MIN(APPLYING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP), NOW(6)) \
+     FROM performance_schema.replication_applier_status_by_worker WHERE CHANNEL_NAME = '' AND APPLYING_TRANSACTION <> ''), \
+    (SELECT TIMESTAMPDIFF(SECOND, MIN(PROCESSING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP), NOW(6)) \
+     FROM performance_schema.replication_applier_status_by_coordinator WHERE CHANNEL_NAME = '' AND PROCESSING_TRANSACTION <> '') \
     FROM performance_schema.replication_connection_configuration c \
     JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = c.CHANNEL_NAME \
+    JOIN performance_schema.replication_applier_configuration d ON d.CHANNEL_NAME = c.CHANNEL_NAME \
     JOIN performance_schema.replication_applier_status a ON a.CHANNEL_NAME = c.CHANNEL_NAME \
     WHERE c.CHANNEL_NAME = ''";
 
@@ -79,6 +85,10 @@ fn channel_facts(row: &Row, acknowledges: bool) -> Result<(GtidSet, Option<Repli
     let message: String = cell(row, 4)?;
     let worker: Option<String> = cell(row, 7)?;
     let coordinator: Option<String> = cell(row, 8)?;
+    let delay_s: u64 = cell(row, 9)?;
+    let under_way: [Option<i64>; 2] = [cell(row, 10)?, cell(row, 11)?];
+    // A clock that is behind the primary's makes it negative.
+    let late = under_way.into_iter().flatten().max().and_then(|late| u64::try_from(late).ok()).unwrap_or(0);
     let replication = Replication {
         source_host,
         source_uuid: Uuid::try_parse(&source_uuid).ok(),
@@ -87,8 +97,19 @@ fn channel_facts(row: &Row, acknowledges: bool) -> Result<(GtidSet, Option<Repli
         applier: thread(&cell::<String>(row, 6)?)?,
         applier_error: worker.or(coordinator).unwrap_or_default(),
         acknowledges,
+        lag_s: Some(coarse(late.saturating_sub(delay_s))),
+        delay_s,
     };
     Ok((received, Some(replication)))
+}
+
+/// Seconds, in steps that grow with them: a lag grows by a second every second, and a report need not.
+fn coarse(seconds: u64) -> u64 {
+    match seconds {
+        0..10 => seconds,
+        10..60 => seconds / 5 * 5,
+        _ => seconds / 30 * 30,
+    }
 }
 
 fn thread(state: &str) -> Result<ThreadState, SqlError> {
@@ -123,4 +144,15 @@ fn cell<T: mysql_async::prelude::FromValue>(row: &Row, index: usize) -> Result<T
 
 fn unexpected(what: &str) -> SqlError {
     SqlError::Unexpected(what.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::coarse;
+
+    #[test]
+    fn a_lag_is_told_in_steps_and_never_as_more_than_it_is() {
+        assert_eq!([0, 9, 14, 59, 61, 3_599].map(coarse), [0, 9, 10, 55, 60, 3_570]);
+        assert!((0..10_000).all(|seconds| coarse(seconds) <= seconds));
+    }
 }

@@ -100,6 +100,16 @@ pub async fn point(
     session.run(&change, THREADS).await
 }
 
+/// Sets by how much later, in seconds, a transaction is applied. The receiver runs meanwhile, so that no relay log is
+/// deleted; the applier is left stopped.
+///
+/// # Errors
+/// [`SqlError`]
+pub async fn set_delay(session: &mut Session, seconds: u64) -> Result<(), SqlError> {
+    session.run("STOP REPLICA SQL_THREAD", THREADS).await?;
+    session.run(&format!("CHANGE REPLICATION SOURCE TO SOURCE_DELAY = {seconds}"), THREADS).await
+}
+
 /// Makes sure that the applier, just started perhaps, has not ended on an error again.
 async fn stays_running(session: &mut Session) -> Result<(), SqlError> {
     let query = "SELECT a.SERVICE_STATE = 'ON' AND NOT EXISTS (SELECT 1 FROM \

@@ -56,6 +56,12 @@ fn title(view: &View<'_>, style: Style) -> String {
         None => style.text("nobody takes writes", Tone::Bad),
     };
     let mut line = format!("{name}  {ready}  {primary}");
+    let wanted = cluster.spec.read_replicas.count;
+    if wanted > 0 {
+        let ready = status.read_replicas.as_ref().map_or(0, |readers| readers.ready);
+        let tone = if ready == wanted { Tone::Good } else { Tone::Doubtful };
+        let _ = write!(line, "  {}", style.text(&format!("{ready}/{wanted} read replicas"), tone));
+    }
     if cluster.spec.paused {
         let _ = write!(line, "  {}", style.text("paused: nothing is repaired or moved", Tone::Doubtful));
     }
@@ -67,12 +73,12 @@ fn title(view: &View<'_>, style: Style) -> String {
 }
 
 fn members(status: &MysqlClusterStatus, style: Style) -> String {
-    let told = status.members.iter().any(|member| member.message.is_some());
+    let told = everybody(status).any(|member| member.message.is_some());
     let mut headings = vec!["MEMBER", "ROLE", "READY", "NODE", "ZONE", "LAG", "REPLICATION"];
     headings.extend(told.then_some("MESSAGE"));
     let mut table = style.table();
     table.set_header(headings.into_iter().map(|heading| style.cell(heading, Tone::Quiet)));
-    for member in &status.members {
+    for member in everybody(status) {
         let (role, tone) = role(member.role);
         let mut row = vec![
             style.cell(&member.name, tone),
@@ -91,10 +97,16 @@ fn members(status: &MysqlClusterStatus, style: Style) -> String {
     table.trim_fmt() + "\n"
 }
 
+/// The members, then the read replicas.
+fn everybody(status: &MysqlClusterStatus) -> impl Iterator<Item = &MemberStatus> {
+    status.members.iter().chain(status.read_replicas.iter().flat_map(|readers| &readers.members))
+}
+
 fn role(role: MemberRole) -> (&'static str, Tone) {
     match role {
         MemberRole::Primary => ("primary", Tone::Leading),
         MemberRole::Replica => ("replica", Tone::Good),
+        MemberRole::ReadReplica => ("read replica", Tone::Good),
         MemberRole::Joining => ("joining", Tone::Doubtful),
         MemberRole::Quarantined => ("quarantined", Tone::Bad),
         MemberRole::Unknown => ("unknown", Tone::Bad),

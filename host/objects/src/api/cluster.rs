@@ -26,6 +26,11 @@ use super::status::MysqlClusterStatus;
     category = "grampus",
     namespaced,
     status = "MysqlClusterStatus",
+    scale(
+        spec_replicas_path = ".spec.readReplicas.count",
+        status_replicas_path = ".status.readReplicas.count",
+        label_selector_path = ".status.readReplicas.selector"
+    ),
     derive = "PartialEq",
     doc = "A MySQL cluster: one primary that takes writes, and replicas that hold every acknowledged one.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready"),
@@ -80,6 +85,9 @@ pub struct MysqlClusterSpec {
         "spec.replicas: must be 1, 2, 3, 5 or 7; four or six members survive no more losses than three or five"
     ))]
     pub replicas: Option<i32>,
+    /// Servers beside the voting members that are only read from. The scale subresource is their number.
+    #[serde(default)]
+    pub read_replicas: ReadReplicas,
     /// The volume of each member.
     pub storage: Storage,
     /// What happens to the volumes when the cluster is deleted. `Retain` if not given.
@@ -117,6 +125,34 @@ pub struct MysqlClusterSpec {
     /// Leaves everything as it is while true: no child is written, no role is moved, not even after a loss.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+}
+
+/// Servers beside the voting members that are only read from. They receive from a voting replica, acknowledge nothing
+/// and never lead, so that their number changes nothing about what a client's OK is worth.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadReplicas {
+    /// How many. 0 if not given. `kubectl scale` and autoscalers change this number; those with the highest numbers go
+    /// first, and their volumes stay.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 50))]
+    pub count: i32,
+    /// How much later than on the primary they apply every transaction, as in `1h`: time to notice a mistake. Such
+    /// servers are never in the Service `NAME-replicas`. Not at all if not given; 30 days at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,6}(s|m|h))+$')").message(
+        "spec.readReplicas.delay: must be a duration in whole seconds such as 90s, 15m or 1h"
+    ))]
+    pub delay: Option<String>,
+    /// How far a replica, voting or not, may lag behind the primary and still be in the Service `NAME-replicas`, as in
+    /// `10s`. One that was left out comes back at half of it. 30s if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,6}(s|m|h))+$')").message(
+        "spec.readReplicas.maxLag: must be a duration in whole seconds such as 10s or 1m30s"
+    ))]
+    pub max_lag: Option<String>,
 }
 
 /// The volume of each member.

@@ -48,6 +48,9 @@ pub struct MysqlClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub members: Vec<MemberStatus>,
+    /// The read replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_replicas: Option<ReadReplicasStatus>,
     /// The last time the primary was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failover: Option<FailoverStatus>,
@@ -65,6 +68,7 @@ impl Default for MysqlClusterStatus {
             epoch: None,
             policies: None,
             members: Vec::new(),
+            read_replicas: None,
             last_failover: None,
         }
     }
@@ -132,6 +136,8 @@ pub enum MemberRole {
     Primary,
     /// Follows the primary and acknowledges.
     Replica,
+    /// Is only read from: it never acknowledges and never leads.
+    ReadReplica,
     /// Not part of the cluster yet: being made, cloned or caught up.
     Joining,
     /// Kept out, with what it holds; the message says why.
@@ -171,6 +177,22 @@ pub struct MemberStatus {
     /// What is wrong with it, or what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// The servers that are only read from.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadReplicasStatus {
+    /// How many pods there are. Autoscalers go by it.
+    pub count: i32,
+    /// How many of them receive from a replica in good standing, and apply.
+    pub ready: i32,
+    /// What selects their pods. Autoscalers go by it.
+    pub selector: String,
+    /// Each of them as it was when something last changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub members: Vec<MemberStatus>,
 }
 
 /// How a primary was replaced.

@@ -23,6 +23,7 @@ fn cluster(spec: &str) -> MysqlCluster {
 #[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: unlimited}}}")]
 #[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: 1m30s}}}")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {database: orders, user: till, lowerCaseTableNames: 1}}}")]
+#[case("{storage: {size: 10Gi}, readReplicas: {count: 2, delay: 1h30m, maxLag: 10s}}")]
 fn what_can_be_done_is_let_pass(#[case] spec: &str) {
     cluster(spec).validate_cel().unwrap();
 }
@@ -41,6 +42,8 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {lowerCaseTableNames: 2}}}", "lowerCaseTableNames")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {database: MySQL}}}", "spec.bootstrap.new.database")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {user: root}}}", "spec.bootstrap.new.user")]
+#[case("{storage: {size: 10Gi}, readReplicas: {delay: later}}", "spec.readReplicas.delay")]
+#[case("{storage: {size: 10Gi}, readReplicas: {maxLag: 500ms}}", "spec.readReplicas.maxLag")]
 fn what_cannot_be_done_is_refused(#[case] spec: &str, #[case] field: &str) {
     let refusal = cluster(spec).validate_cel().unwrap_err().to_string();
     assert!(refusal.contains(field), "{refusal}");
@@ -84,7 +87,7 @@ fn only_modes_that_exist_are_in_the_schema() {
     let text = serde_json::to_value(crds()).unwrap().to_string();
     assert!(text.contains(r#""enum":["Enforce"]"#), "the modes of a policy");
     assert!(text.contains(r#""enum":["Switchover","Rebuild"]"#), "the types of an operation");
-    assert!(!text.contains("readReplicas") && !text.contains("onBlocked"), "a field that nothing honours");
+    assert!(!text.contains("onBlocked"), "a field that nothing honours");
 }
 
 #[test]
@@ -103,4 +106,21 @@ fn a_status_without_a_primary_shows_a_dash() {
     let crd = serde_json::to_value(&crds()[0]).unwrap();
     let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
     assert_eq!(status["properties"]["primary"]["default"], "-", "the API server fills it in for the column");
+}
+
+/// `kubectl scale` needs a number to begin with, also in a cluster whose author never heard of read replicas.
+#[test]
+fn read_replicas_are_what_scales_and_there_are_none_by_default() {
+    let crd = serde_json::to_value(&crds()[0]).unwrap();
+    let version = &crd["spec"]["versions"][0];
+    assert_eq!(version["subresources"]["scale"]["specReplicasPath"], ".spec.readReplicas.count");
+    assert_eq!(version["subresources"]["scale"]["statusReplicasPath"], ".status.readReplicas.count");
+    assert_eq!(version["subresources"]["scale"]["labelSelectorPath"], ".status.readReplicas.selector");
+    let field = &version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["readReplicas"];
+    assert_eq!(field["default"], serde_json::json!({ "count": 0 }));
+    assert_eq!(field["properties"]["count"]["default"], 0);
+    assert_eq!(
+        (&field["properties"]["count"]["minimum"], &field["properties"]["count"]["maximum"]),
+        (&0.0.into(), &50.0.into())
+    );
 }

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
     SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{Installation, selector};
@@ -54,9 +55,9 @@ pub(super) fn spec(cluster: &ValidatedCluster, installation: &Installation) -> P
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
-        affinity: Some(scheduling.affinity.clone().unwrap_or_else(|| apart(cluster))),
+        affinity: Some(scheduling.affinity.clone().unwrap_or_else(|| apart(selector(&cluster.identity.name)))),
         topology_spread_constraints: Some(
-            scheduling.topology_spread.clone().unwrap_or_else(|| vec![over_zones(cluster)]),
+            scheduling.topology_spread.clone().unwrap_or_else(|| vec![over_zones(selector(&cluster.identity.name))]),
         ),
         node_selector: (!scheduling.node_selector.is_empty()).then(|| scheduling.node_selector.clone()),
         tolerations: (!scheduling.tolerations.is_empty()).then(|| scheduling.tolerations.clone()),
@@ -66,13 +67,13 @@ pub(super) fn spec(cluster: &ValidatedCluster, installation: &Installation) -> P
 }
 
 /// Preferred and not required: three members on two nodes are better than two members.
-fn apart(cluster: &ValidatedCluster) -> Affinity {
+pub(super) fn apart(from: LabelSelector) -> Affinity {
     Affinity {
         pod_anti_affinity: Some(PodAntiAffinity {
             preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
                 weight: 100,
                 pod_affinity_term: PodAffinityTerm {
-                    label_selector: Some(selector(&cluster.identity.name)),
+                    label_selector: Some(from),
                     topology_key: "kubernetes.io/hostname".to_owned(),
                     ..PodAffinityTerm::default()
                 },
@@ -83,9 +84,9 @@ fn apart(cluster: &ValidatedCluster) -> Affinity {
     }
 }
 
-fn over_zones(cluster: &ValidatedCluster) -> TopologySpreadConstraint {
+pub(super) fn over_zones(pods: LabelSelector) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
-        label_selector: Some(selector(&cluster.identity.name)),
+        label_selector: Some(pods),
         max_skew: 1,
         topology_key: "topology.kubernetes.io/zone".to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
@@ -268,7 +269,7 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     }
 }
 
-fn value(name: &str, text: &str) -> EnvVar {
+pub(super) fn value(name: &str, text: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(text.to_owned()), value_from: None }
 }
 

@@ -3,14 +3,15 @@
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{metadata, selector_labels};
+use super::{everybody, metadata};
 use crate::api::{ServiceType, names, ports};
 use crate::validate::{ResolvedService, ValidatedCluster};
 
 /// The name of the MySQL port; an EndpointSlice must use the same.
 pub const MYSQL_PORT_NAME: &str = "mysql";
 
-/// Addresses are published before a member is ready: it must be found in order to become so.
+/// Names for the members and the read replicas. Addresses are published before one is ready: it must be found in order
+/// to become so.
 pub(super) fn instances(cluster: &ValidatedCluster) -> Service {
     let name = &cluster.identity.name;
     Service {
@@ -18,7 +19,7 @@ pub(super) fn instances(cluster: &ValidatedCluster) -> Service {
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
-            selector: Some(selector_labels(name)),
+            selector: Some(everybody(name)),
             ports: Some(vec![port(MYSQL_PORT_NAME, ports::MYSQL), port("agent", ports::AGENT)]),
             type_: Some("ClusterIP".to_owned()),
             ..ServiceSpec::default()

@@ -1,8 +1,9 @@
 //! Golden tests: a change of what is applied to running clusters must show as a reviewed difference.
 
 use super::*;
+use crate::api::names;
 use crate::problem::Problem;
-use crate::validate::{InstallationDefaults, validate};
+use crate::validate::{InstallationDefaults, MOST_READERS, validate};
 
 pub(crate) fn cluster(spec: &str) -> ValidatedCluster {
     let yaml = format!(
@@ -30,6 +31,8 @@ fn the_smallest_spec() {
     insta::assert_yaml_snapshot!("replicas", children.replicas);
     insta::assert_yaml_snapshot!("budget", children.budget);
     insta::assert_yaml_snapshot!("stateful_set", children.stateful_set);
+    insta::assert_yaml_snapshot!("readers_budget", children.readers.budget);
+    insta::assert_yaml_snapshot!("readers_stateful_set", children.readers.stateful_set);
 }
 
 #[test]
@@ -50,6 +53,7 @@ const EVERYTHING: &str = "
   resources: {requests: {cpu: '1', memory: 4Gi}, limits: {cpu: '8', memory: 4Gi}}
   config: {max_connections: 400, sql_mode: ANSI_QUOTES}
   durability: {acks: 2}
+  readReplicas: {count: 4, delay: 1h, maxLag: 10s}
   rootPasswordSecret: {name: mine, key: root}
   bootstrap: {new: {database: orders, user: till, charset: latin1, lowerCaseTableNames: 1}}
   scheduling:
@@ -63,6 +67,36 @@ const EVERYTHING: &str = "
     primary: {type: LoadBalancer, labels: {a: b}, annotations: {c: d}}
     replicas: {type: NodePort}
 ";
+
+#[test]
+fn no_selector_of_the_members_takes_a_read_replica_in_and_both_have_names() {
+    let children = of(&cluster("{storage: {size: 1Gi}, readReplicas: {count: 2}}"));
+    let labels = |set: &StatefulSet| set.spec.clone().unwrap().template.metadata.unwrap().labels.unwrap();
+    let (member, reader) = (labels(&children.stateful_set), labels(&children.readers.stateful_set));
+    let takes = |selector: &BTreeMap<String, String>, pod: &BTreeMap<String, String>| {
+        selector.iter().all(|(key, value)| pod.get(key) == Some(value))
+    };
+    let members = children.stateful_set.spec.unwrap().selector.match_labels.unwrap();
+    assert!(takes(&members, &member) && !takes(&members, &reader));
+    let budget = children.budget.unwrap().spec.unwrap().selector.unwrap().match_labels.unwrap();
+    assert!(takes(&budget, &member) && !takes(&budget, &reader));
+    for selector in [
+        children.readers.stateful_set.spec.unwrap().selector.match_labels.unwrap(),
+        children.readers.budget.spec.unwrap().selector.unwrap().match_labels.unwrap(),
+    ] {
+        assert!(!takes(&selector, &member) && takes(&selector, &reader));
+    }
+    let names = children.instances.spec.unwrap().selector.unwrap();
+    assert!(takes(&names, &member) && takes(&names, &reader));
+}
+
+/// A pod's hostname, and the label that Kubernetes puts on it, take 63 characters; so does the revision's.
+#[test]
+fn the_longest_name_of_a_cluster_leaves_room_for_its_read_replicas() {
+    let longest = "a".repeat(40);
+    assert!(names::reader(&longest, MOST_READERS - 1).len() <= 63);
+    assert!(format!("{}-{}", names::readers(&longest), "0123456789").len() <= 63);
+}
 
 #[test]
 fn a_single_member_can_be_evicted() {

@@ -24,6 +24,8 @@ pub struct ValidatedCluster {
     pub replicas: u32,
     /// k, how many replicas hold a transaction before its client hears OK.
     pub acks: u32,
+    /// The servers that are only read from.
+    pub read_replicas: ResolvedReadReplicas,
     /// The volume of each member.
     pub storage: Storage,
     /// What happens to the volumes when the cluster is deleted.
@@ -50,6 +52,17 @@ pub struct ValidatedCluster {
     pub paused: bool,
     /// What is allowed and yet may not be what somebody expects.
     pub warnings: Vec<Problem>,
+}
+
+/// The servers that are only read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResolvedReadReplicas {
+    /// How many.
+    pub count: u32,
+    /// How much later than on the primary, in seconds, they apply every transaction.
+    pub delay_s: u64,
+    /// How far, in seconds, a replica may lag and still be read from.
+    pub max_lag_s: u64,
 }
 
 /// Which cluster it is.

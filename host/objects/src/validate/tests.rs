@@ -49,6 +49,11 @@ fn as_many_acknowledge_as_losses_can_be_borne(#[case] replicas: u32, #[case] ack
 #[case("{storage: {size: 1Gi}, durability: {acks: 3}}", "spec.durability.acks")]
 #[case("{storage: {size: 1Gi}, durability: {acks: 0}}", "spec.durability.acks")]
 #[case("{replicas: 1, storage: {size: 1Gi}, durability: {acks: 1}}", "spec.durability.acks")]
+#[case("{storage: {size: 1Gi}, readReplicas: {count: 51}}", "spec.readReplicas.count")]
+#[case("{storage: {size: 1Gi}, readReplicas: {count: -1}}", "spec.readReplicas.count")]
+#[case("{storage: {size: 1Gi}, readReplicas: {delay: 1500ms}}", "spec.readReplicas.delay")]
+#[case("{storage: {size: 1Gi}, readReplicas: {delay: 1000h}}", "spec.readReplicas.delay")]
+#[case("{storage: {size: 1Gi}, readReplicas: {maxLag: 0s}}", "spec.readReplicas.maxLag")]
 #[case("{storage: {size: 1Gi}, config: {sync_binlog: 0}}", "spec.config.sync_binlog")]
 #[case("{storage: {size: 1Gi}, image: 'a b'}", "spec.image")]
 #[case("{storage: {size: 1Gi}, resources: {limits: {memory: lots}}}", "spec.resources.limits.memory")]
@@ -115,4 +120,19 @@ fn numbers_and_texts_are_options_alike() {
     let cluster = resolved("{storage: {size: 1Gi}, config: {max_connections: 300, sql_mode: ANSI}}");
     assert!(cluster.my_cnf.contains("\nmax_connections = 300\n"), "{}", cluster.my_cnf);
     assert!(cluster.my_cnf.contains("\nsql_mode = ANSI\n"), "{}", cluster.my_cnf);
+}
+
+#[test]
+fn there_are_no_read_replicas_unless_somebody_asks() {
+    let none = resolved("{storage: {size: 1Gi}}").read_replicas;
+    assert_eq!(none, ResolvedReadReplicas { count: 0, delay_s: 0, max_lag_s: 30 });
+    let some = resolved("{storage: {size: 1Gi}, readReplicas: {count: 50, delay: 1h30m, maxLag: 5s}}").read_replicas;
+    assert_eq!(some, ResolvedReadReplicas { count: 50, delay_s: 5_400, max_lag_s: 5 });
+}
+
+#[test]
+fn what_cannot_be_is_taken_for_what_comes_nearest_and_never_for_nothing() {
+    let asked = |spec: &str| read_replicas(&cluster(spec).spec.read_replicas);
+    let late = asked("{storage: {size: 1Gi}, readReplicas: {count: 99, delay: 1000h, maxLag: 0s}}");
+    assert_eq!(late, ResolvedReadReplicas { count: 50, delay_s: 2_592_000, max_lag_s: 1 });
 }

@@ -32,6 +32,8 @@ pub struct Live {
     pub replicas: Option<Service>,
     pub budget: Option<PodDisruptionBudget>,
     pub stateful_set: Option<StatefulSet>,
+    pub reader_budget: Option<PodDisruptionBudget>,
+    pub reader_set: Option<StatefulSet>,
     /// Whether a member has been made before: its volume is there.
     pub has_data: bool,
 }
@@ -51,7 +53,20 @@ pub async fn dereference(client: &Client, cluster: &ValidatedCluster) -> Result<
     };
     let (config_name, instances_name) = (names::config(name), names::instances_service(name));
     let (primary_name, replicas_name) = (names::primary_service(name), names::replicas_service(name));
-    let (secrets, root, config, instances, primary, replicas, budget, stateful_set, has_data) = tokio::try_join!(
+    let readers_name = names::readers(name);
+    let (
+        secrets,
+        root,
+        config,
+        instances,
+        primary,
+        replicas,
+        budget,
+        stateful_set,
+        reader_budget,
+        reader_set,
+        has_data,
+    ) = tokio::try_join!(
         secrets,
         root,
         get(client, namespace, &config_name),
@@ -60,10 +75,31 @@ pub async fn dereference(client: &Client, cluster: &ValidatedCluster) -> Result<
         get(client, namespace, &replicas_name),
         get(client, namespace, name),
         get(client, namespace, name),
+        get(client, namespace, &readers_name),
+        get(client, namespace, &readers_name),
         has_data(client, cluster),
     )?;
     let secrets = secrets.into_iter().filter_map(|(kind, secret)| Some((kind, secret?))).collect();
-    Ok(Live { secrets, root, config, instances, primary, replicas, budget, stateful_set, has_data })
+    Ok(Live {
+        secrets,
+        root,
+        config,
+        instances,
+        primary,
+        replicas,
+        budget,
+        stateful_set,
+        reader_budget,
+        reader_set,
+        has_data,
+    })
+}
+
+/// Whether the children of read replicas have to be there: while some are asked for, and once there were some. A
+/// cluster that never had any leaves the names of those children to whoever wants them.
+pub fn has_readers(cluster: &ValidatedCluster, live: &Live) -> bool {
+    let ours = live.reader_set.as_ref().is_some_and(|set| standing(cluster, set).is_none());
+    cluster.read_replicas.count > 0 || ours
 }
 
 async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, Error>
@@ -92,6 +128,11 @@ pub fn foreign(cluster: &ValidatedCluster, live: &Live) -> Vec<Trouble> {
         live.budget.as_ref().map(|child| standing(cluster, child)),
         live.stateful_set.as_ref().map(|child| standing(cluster, child)),
     ];
+    let of_readers = [
+        live.reader_budget.as_ref().map(|child| standing(cluster, child)),
+        live.reader_set.as_ref().map(|child| standing(cluster, child)),
+    ];
+    let of_readers = of_readers.into_iter().filter(|_| has_readers(cluster, live));
     let secrets = live.secrets.iter().filter(|(kind, secret)| {
         // Root's password in a Secret that a person keeps may lie under the name that ours would have.
         let kept = **kind == SecretKind::Root && cluster.root_password.is_some();
@@ -99,6 +140,7 @@ pub fn foreign(cluster: &ValidatedCluster, live: &Live) -> Vec<Trouble> {
     });
     children
         .into_iter()
+        .chain(of_readers)
         .flatten()
         .flatten()
         .chain(secrets.filter_map(|(_, secret)| standing(cluster, secret)))
@@ -158,6 +200,8 @@ pub mod tests {
             replicas: Some(all.replicas),
             budget: all.budget,
             stateful_set: Some(all.stateful_set),
+            reader_budget: Some(all.readers.budget),
+            reader_set: Some(all.readers.stateful_set),
             ..Live::default()
         }
     }
@@ -186,6 +230,18 @@ pub mod tests {
         set.metadata.owner_references.as_mut().unwrap()[0].uid = "other".into();
         let troubles = foreign(&smallest(), &live);
         assert!(troubles[0].problem.message.contains("MysqlCluster other"), "{troubles:?}");
+    }
+
+    #[test]
+    fn the_names_of_read_replicas_are_free_while_nobody_asks_for_any() {
+        let asked = shop(r#"{"storage": {"size": "1Gi"}, "readReplicas": {"count": 1}}"#);
+        let mut live = applied(&asked);
+        assert!(has_readers(&smallest(), &live), "there were some, so their number has to be kept at none");
+        live.reader_set.as_mut().unwrap().metadata.owner_references = None;
+        live.reader_budget = None;
+        assert_eq!(foreign(&smallest(), &live), []);
+        assert!(!has_readers(&smallest(), &live));
+        assert_eq!(foreign(&asked, &live)[0].problem.field, "StatefulSet shop-read");
     }
 
     #[test]

@@ -7,11 +7,11 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use objects::Problem;
 use objects::api::MysqlCluster;
-use objects::children::{Children, children};
+use objects::children::{Children, ReaderChildren, children};
 use objects::conditions::{Finding, RESOURCES_APPLIED, SPEC_VALID, Status};
 use objects::validate::{ValidatedCluster, validate};
 
-use super::dereference::{Live, dereference, foreign};
+use super::dereference::{Live, dereference, foreign, has_readers};
 use super::{Guarded, Worker, report, secrets};
 
 /// How soon something is looked at again that no watch reports: Secrets and Services of others.
@@ -115,7 +115,7 @@ async fn carry_out(worker: &Worker, cluster: &MysqlCluster) -> Result<Outcome, E
 /// Destructured without `..`, so that a child that is added cannot be forgotten here.
 async fn bring_about(worker: &Worker, cluster: &ValidatedCluster, live: &Live, wanted: Children) -> Result<(), Error> {
     secrets::ensure(worker, cluster, live).await?;
-    let Children { config, instances, primary, replicas, budget, stateful_set } = wanted;
+    let Children { config, instances, primary, replicas, budget, stateful_set, readers } = wanted;
     worker.apply(config, live.config.as_ref()).await?;
     worker.apply(instances, live.instances.as_ref()).await?;
     worker.apply(primary, live.primary.as_ref()).await?;
@@ -123,7 +123,13 @@ async fn bring_about(worker: &Worker, cluster: &ValidatedCluster, live: &Live, w
     if let Some(budget) = budget {
         worker.apply(budget, live.budget.as_ref()).await?;
     }
-    worker.apply(stateful_set, live.stateful_set.as_ref()).await
+    worker.apply(stateful_set, live.stateful_set.as_ref()).await?;
+    if has_readers(cluster, live) {
+        let ReaderChildren { budget, stateful_set } = readers;
+        worker.apply(budget, live.reader_budget.as_ref()).await?;
+        worker.apply(stateful_set, live.reader_set.as_ref()).await?;
+    }
+    Ok(())
 }
 
 /// Whether the API server will say the same again: it understood, and does not want it.

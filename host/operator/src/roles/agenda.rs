@@ -273,6 +273,7 @@ mod tests {
             record_is_ours: true,
             desired: topology::snapshot::Desired { replicas: 2, acks: 1 },
             members: Vec::new(),
+            readers: topology::readers::Readers::default(),
             switchover: None,
             rebuild: None,
             without_primary_ms: 0,

@@ -20,7 +20,7 @@ use topology::gtid::GtidSet;
 use topology::guard::guard;
 use topology::plan::{Order, Step, plan};
 use topology::record::{Phase, Record};
-use topology::snapshot::{Desired, MemberView, Snapshot};
+use topology::snapshot::{MemberView, Snapshot};
 use wire::Endpoint;
 
 use super::agenda::Agenda;
@@ -30,6 +30,7 @@ use super::observe::{address_of, observe};
 use super::publish::{Choice, Publisher};
 use super::record::{Records, ReplaceError, Versioned};
 use super::turn::{Sight, Turn, Turns};
+use super::wanted::{Wanted, wanted};
 use crate::Context;
 use crate::agents::{Link, Seen, Target};
 use crate::cache::ClusterKey;
@@ -120,10 +121,10 @@ impl Cluster {
         self.connect().await?;
         self.recall().await?;
         let leads = *self.context.leads.borrow();
-        let desired = desired(object);
+        let wanted = wanted(object);
         for _ in 0..CONSECUTIVE {
             self.agenda.refresh(self.record.as_ref().map(|versioned| &versioned.record), leads).await;
-            let snapshot = self.look(desired);
+            let snapshot = self.look(wanted);
             if object.spec.paused {
                 return Ok(true);
             }
@@ -162,10 +163,10 @@ impl Cluster {
     }
 
     /// One snapshot, and the clocks that depend on it.
-    fn look(&mut self, desired: Desired) -> Snapshot {
+    fn look(&mut self, wanted: Wanted) -> Snapshot {
         self.raise_barrier =
             self.record.as_ref().and_then(|versioned| self.board.raise_barrier(versioned.record.claim()));
-        let snapshot = observe(self, desired);
+        let snapshot = observe(self, wanted);
         let open = open_primary(&snapshot).is_some();
         match (open, self.without_primary) {
             (true, _) => self.without_primary = None,
@@ -268,6 +269,7 @@ impl Cluster {
         let other = match order {
             Order::Clone { donor: name }
             | Order::Follow { source: name }
+            | Order::Read { source: name, .. }
             | Order::Promote { source: Some(name), .. } => endpoint(snapshot, name),
             _ => None,
         };
@@ -305,7 +307,16 @@ impl Cluster {
                 self.links.insert(name, Link::open(target, before.1, self.wake.clone()));
             }
         }
+        self.forget_readers();
         Ok(())
+    }
+
+    /// Ends the links to read replicas that are gone: of a member, how long it has been silent matters; they may have
+    /// been scaled away for good.
+    fn forget_readers(&mut self) {
+        let prefix = format!("{}-", names::readers(&self.key.name));
+        let (cache, namespace) = (&self.context.cache, &self.key.namespace);
+        self.links.retain(|name, _| !name.starts_with(&prefix) || cache.pod(namespace, name).is_some());
     }
 
     /// The operator's certificate for this cluster, once the resources controller has made it.
@@ -356,18 +367,15 @@ impl Cluster {
         version.is_some() && version == self.written_by_us
     }
 
+    /// Whether a copy of a member's data may begin there.
+    pub(super) fn may_copy(&self, name: &str) -> bool {
+        self.board.may_copy(name)
+    }
+
     /// Whether a member can be given a command.
     pub(super) fn is_available(&self, member: &str) -> bool {
         self.board.is_available(member, self.record.as_ref().map(|versioned| versioned.record.claim()))
     }
-}
-
-/// What the user asks for, where it makes sense; the resources controller says what does not.
-fn desired(object: &MysqlCluster) -> Desired {
-    let replicas = object.spec.replicas.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(3);
-    let acks = object.spec.durability.as_ref().and_then(|durability| durability.acks);
-    let default = if replicas == 1 { 0 } else { ((replicas - 1) / 2).max(1) };
-    Desired { replicas, acks: acks.and_then(|acks| u32::try_from(acks).ok()).unwrap_or(default) }
 }
 
 /// The member that is open under the record, if one is.

@@ -3,16 +3,15 @@
 //! A slice carries the epoch it was written in. This module must never replace a slice of a later epoch: an
 //! operator that slept through a failover would send writers to the old primary.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use objects::api::{labels, names};
-use topology::facts::ThreadState;
-use topology::record::Record;
-use topology::snapshot::{MemberView, Snapshot};
+use topology::reading::{Readable, readable};
+use topology::snapshot::Snapshot;
 
 use crate::cache::{Cache, ClusterKey};
 
@@ -25,26 +24,31 @@ pub struct Endpoints {
     key: ClusterKey,
     /// What was last written: nothing is written twice.
     written: HashMap<String, (u64, Vec<String>)>,
+    /// Who was read from last: whoever is in may lag further than whoever is not.
+    read_from: BTreeSet<String>,
 }
 
 impl Endpoints {
     /// Nothing written yet.
     pub fn new(client: Client, key: &ClusterKey) -> Self {
-        Self { client, key: key.clone(), written: HashMap::new() }
+        Self { client, key: key.clone(), written: HashMap::new(), read_from: BTreeSet::new() }
     }
 
-    /// Sends writers to this member, and readers to its replicas.
+    /// Sends writers to this member, and readers to whoever may be read from; to the primary where nobody may.
     pub async fn point_at(&mut self, snapshot: &Snapshot, primary: &str) -> anyhow::Result<()> {
         let Some(record) = &snapshot.record else { return Ok(()) };
         let Some(leader) = snapshot.member(primary) else { return Ok(()) };
-        self.write(names::primary_service(&self.key.name), record.epoch, &[leader]).await?;
-        let fit: Vec<_> = snapshot.members.iter().filter(|member| is_fit(record, leader, member)).collect();
-        let readers = if fit.is_empty() { vec![leader] } else { fit };
+        let Some(pod) = &leader.pod else { return Ok(()) };
+        let leader_alone = vec![Readable { name: &leader.name, pod }];
+        self.write(names::primary_service(&self.key.name), record.epoch, &leader_alone).await?;
+        let fit = readable(snapshot, record, leader, &self.read_from);
+        self.read_from = fit.iter().map(|one| one.name.to_owned()).collect();
+        let readers = if fit.is_empty() { leader_alone } else { fit };
         self.write(names::replicas_service(&self.key.name), record.epoch, &readers).await
     }
 
-    async fn write(&mut self, name: String, epoch: u64, members: &[&MemberView]) -> anyhow::Result<()> {
-        let mut addresses: Vec<_> = members.iter().filter_map(|member| Some(member.pod.as_ref()?.ip.clone())).collect();
+    async fn write(&mut self, name: String, epoch: u64, members: &[Readable<'_>]) -> anyhow::Result<()> {
+        let mut addresses: Vec<_> = members.iter().map(|member| member.pod.ip.clone()).collect();
         addresses.sort();
         if addresses.iter().any(String::is_empty) || self.written.get(&name) == Some(&(epoch, addresses.clone())) {
             return Ok(());
@@ -113,19 +117,11 @@ impl Endpoints {
     }
 }
 
-/// Whether readers may be sent to a replica.
-fn is_fit(record: &Record, leader: &MemberView, member: &MemberView) -> bool {
-    let channel = member.server().filter(|facts| !facts.offline).and_then(|facts| facts.replication.as_ref());
-    member.name != leader.name
-        && member.in_good_standing(record)
-        && channel.is_some_and(|channel| channel.receiver == ThreadState::On && channel.applier == ThreadState::On)
-}
-
 fn epoch_of(slice: &EndpointSlice) -> u64 {
     slice.annotations().get(EPOCH).and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
 }
 
-fn slice(key: &ClusterKey, name: &str, epoch: u64, members: &[&MemberView]) -> EndpointSlice {
+fn slice(key: &ClusterKey, name: &str, epoch: u64, members: &[Readable<'_>]) -> EndpointSlice {
     let metadata = ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(key.namespace.clone()),
@@ -142,7 +138,7 @@ fn slice(key: &ClusterKey, name: &str, epoch: u64, members: &[&MemberView]) -> E
         annotations: Some([(EPOCH.to_owned(), epoch.to_string())].into()),
         ..ObjectMeta::default()
     };
-    let mut endpoints: Vec<_> = members.iter().filter_map(|member| endpoint(key, member)).collect();
+    let mut endpoints: Vec<_> = members.iter().map(|member| endpoint(key, member)).collect();
     endpoints.sort_by(|left, right| left.addresses.cmp(&right.addresses));
     EndpointSlice {
         metadata,
@@ -157,20 +153,20 @@ fn slice(key: &ClusterKey, name: &str, epoch: u64, members: &[&MemberView]) -> E
     }
 }
 
-fn endpoint(key: &ClusterKey, member: &MemberView) -> Option<Endpoint> {
-    let pod = member.pod.as_ref()?;
-    Some(Endpoint {
+fn endpoint(key: &ClusterKey, member: &Readable<'_>) -> Endpoint {
+    let pod = member.pod;
+    Endpoint {
         addresses: vec![pod.ip.clone()],
         conditions: Some(EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) }),
         hostname: None,
         node_name: Some(pod.node.clone()).filter(|node| !node.is_empty()),
         target_ref: Some(ObjectReference {
             kind: Some("Pod".to_owned()),
-            name: Some(member.name.clone()),
+            name: Some(member.name.to_owned()),
             namespace: Some(key.namespace.clone()),
             ..ObjectReference::default()
         }),
         zone: Some(pod.zone.clone()).filter(|zone| !zone.is_empty()),
         ..Endpoint::default()
-    })
+    }
 }

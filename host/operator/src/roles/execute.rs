@@ -21,6 +21,15 @@ use crate::agents::Caller;
 /// How long a member is left alone after a command failed, so that a broken one is not asked a thousand times.
 const BACKOFF: Duration = Duration::from_millis(500);
 
+/// How long to wait before a copy that failed is tried again, doubled with every further failure.
+const COPY_BACKOFF: Duration = Duration::from_secs(5);
+
+/// After so long without a copy the first wait is the shortest again.
+const COPIES_FORGOTTEN: Duration = Duration::from_secs(3_600);
+
+/// The longest wait before a copy is tried again.
+const LONGEST_COPY_BACKOFF: Duration = Duration::from_secs(300);
+
 /// How long most commands may take: each is a few statements on a local socket.
 const USUAL: Duration = Duration::from_secs(5);
 
@@ -46,6 +55,7 @@ struct Inner {
     failures: HashMap<String, Failure>,
     raised: Option<(Claim, GtidSet)>,
     barriers: HashMap<String, (Memory, GtidSet)>,
+    copies: HashMap<String, Copies>,
     next: u64,
 }
 
@@ -61,6 +71,20 @@ impl Memory {
     /// The memory that a report is about.
     pub fn of(report: &MemberReport) -> Self {
         Self { incarnation: report.data.incarnation(), boot_id: report.boot_id.clone() }
+    }
+}
+
+/// Copies that were begun at one pod, one soon after the other. Whether they were good does not matter: a good one that
+/// is of no use a moment later is as little worth repeating at once as a bad one.
+struct Copies {
+    begun: u32,
+    last: Instant,
+}
+
+impl Copies {
+    /// How long after the last one the next may begin.
+    fn pause(&self) -> Duration {
+        COPY_BACKOFF.saturating_mul(1 << self.begun.saturating_sub(1).min(16)).min(LONGEST_COPY_BACKOFF)
     }
 }
 
@@ -80,6 +104,11 @@ impl Board {
         !busy && !resting
     }
 
+    /// Whether a copy may begin there: the last one is long enough ago.
+    pub fn may_copy(&self, pod: &str) -> bool {
+        self.lock().copies.get(pod).is_none_or(|copies| copies.last.elapsed() >= copies.pause())
+    }
+
     /// What a member last failed to do, until it succeeds at something.
     pub fn failure(&self, member: &str) -> Option<Failure> {
         self.lock().failures.get(member).cloned()
@@ -93,6 +122,13 @@ impl Board {
     /// Forgets what belonged to an earlier primary.
     pub fn forget_barriers(&self) {
         self.lock().barriers.clear();
+    }
+
+    fn copy_begins(&self, pod: &str) {
+        let mut inner = self.lock();
+        let before = inner.copies.get(pod).filter(|copies| copies.last.elapsed() < COPIES_FORGOTTEN);
+        let begun = before.map_or(0, |copies| copies.begun).saturating_add(1);
+        inner.copies.insert(pod.to_owned(), Copies { begun, last: Instant::now() });
     }
 
     fn begin(&self, member: &str, claim: Claim) -> u64 {
@@ -148,6 +184,9 @@ pub struct Errand {
 impl Errand {
     /// Sends it on its way. Its end wakes `wake`.
     pub fn send(self, board: &Board, wake: Arc<Notify>) {
+        if matches!(self.order, Order::Clone { .. }) {
+            board.copy_begins(&self.member);
+        }
         let number = board.begin(&self.member, self.record.claim());
         let board = board.clone();
         tokio::spawn(async move {
@@ -203,6 +242,7 @@ impl Errand {
             Order::Clone { .. } => Command::Clone { donor: other()? },
             Order::Trim => Command::Trim { keep: self.committed().await? },
             Order::Follow { .. } => Command::Follow { source: other()? },
+            Order::Read { delay_s, .. } => Command::Read { source: other()?, delay_s: *delay_s },
             Order::Freeze => Command::Freeze,
             Order::GrantStanding => Command::GrantStanding { barrier: self.barrier(board).await? },
             Order::Promote { source: None, required } => {
@@ -252,5 +292,22 @@ impl Errand {
             ServerState::Running(facts) => Ok((report.opened_in_epoch, *facts)),
             _ => Err("the primary does not run, so it cannot be asked what it has committed".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_fails_again_and_again_is_tried_less_and_less_often() {
+        let board = Board::default();
+        assert!(board.may_copy("shop-read-0"));
+        board.copy_begins("shop-read-0");
+        assert!(!board.may_copy("shop-read-0") && board.may_copy("shop-read-1"));
+        let pause = |begun| Copies { begun, last: Instant::now() }.pause().as_secs();
+        assert_eq!([1, 2, 3, 7, 40].map(pause), [5, 10, 20, 300, 300]);
+        board.copy_begins("shop-read-0");
+        assert_eq!(board.lock().copies["shop-read-0"].begun, 2);
     }
 }

@@ -7,16 +7,20 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use topology::snapshot::{Desired, MemberView, PodFacts, Probe, Snapshot};
+use objects::api::labels;
+use topology::readers::{ReaderView, Readers};
+use topology::snapshot::{MemberView, PodFacts, Probe, Snapshot};
 
 use super::cluster::Cluster;
+use super::wanted::Wanted;
 use crate::agents::Seen;
 
 /// The label of a node's zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// One cluster at this moment.
-pub fn observe(cluster: &Cluster, desired: Desired) -> Snapshot {
+pub fn observe(cluster: &Cluster, wanted: Wanted) -> Snapshot {
+    let desired = wanted.members;
     let record = cluster.record.as_ref().map(|versioned| versioned.record.clone());
     let mut names: BTreeSet<(u32, String)> = BTreeSet::new();
     for ordinal in 0..desired.replicas {
@@ -35,6 +39,7 @@ pub fn observe(cluster: &Cluster, desired: Desired) -> Snapshot {
         record,
         desired,
         members,
+        readers: readers(cluster, wanted),
         switchover: cluster.agenda.switchover(),
         rebuild: cluster.agenda.rebuild(),
         without_primary_ms: cluster.without_primary.map_or(0, |since| millis(since.elapsed())),
@@ -42,8 +47,20 @@ pub fn observe(cluster: &Cluster, desired: Desired) -> Snapshot {
     }
 }
 
+/// The readers that should be. One that is being scaled away is not among them any more, so nobody is sent to it.
+fn readers(cluster: &Cluster, wanted: Wanted) -> Readers {
+    let views = (0..wanted.readers.count).map(|ordinal| {
+        let name = objects::api::names::reader(&cluster.key.name, ordinal);
+        let may_copy = cluster.may_copy(&name);
+        ReaderView::new(view(cluster, ordinal, name), may_copy)
+    });
+    Readers { delay_s: wanted.readers.delay_s, max_lag_s: wanted.readers.max_lag_s, views: views.collect() }
+}
+
 fn view(cluster: &Cluster, ordinal: u32, name: String) -> MemberView {
     let pod = cluster.context.cache.pod(&cluster.key.namespace, &name);
+    // A cluster may be named as another's read replicas are.
+    let pod = pod.filter(|pod| pod.labels().get(labels::CLUSTER) == Some(&cluster.key.name));
     let probe = match cluster.links.get(&name).map(crate::agents::Link::seen) {
         None | Some(Seen::NotProbed) => Probe::NotProbed,
         Some(Seen::Known { report, at }) => {

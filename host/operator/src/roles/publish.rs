@@ -1,6 +1,7 @@
 //! Says what is so: the cluster's status, its Events, its metrics. Nothing is ever read back from here to decide
 //! anything, and nothing is written while nothing changes.
 
+mod readers;
 mod status;
 
 use std::collections::HashMap;
@@ -34,6 +35,9 @@ const LAG_EVERY: Duration = Duration::from_secs(10);
 
 /// How long something has to be so before it is worth an Event: a freeze lasts tens of milliseconds.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
+
+/// The reason of the Event about a read replica that is copied anew.
+const REPLACED: &str = "ReadReplicaReplaced";
 
 /// An answer, whoever gave it, and what the guard made of it.
 #[derive(Debug, Clone)]
@@ -280,6 +284,8 @@ impl Publisher {
             Waiting::Quorum(_) => Some(("NoQuorum", waiting.to_string())),
             Waiting::Errant { .. } => Some(("ErrantTransactions", waiting.to_string())),
             Waiting::Adoption { .. } => Some(("RecordMissing", waiting.to_string())),
+            Waiting::Foreign { .. } => Some(("ForeignData", waiting.to_string())),
+            Waiting::Replaced { .. } => Some((REPLACED, waiting.to_string())),
             _ => None,
         });
         let policy = self.context.policies.in_force(&self.key);
@@ -290,7 +296,9 @@ impl Publisher {
         if urgent.as_ref().map(|(_, note)| note) != self.pending.as_ref().map(|(note, _)| note) {
             self.pending = urgent.as_ref().map(|(_, note)| (note.clone(), Instant::now()));
         }
-        let lasts = self.pending.as_ref().is_some_and(|(_, since)| since.elapsed() >= WORTH_TELLING);
+        // A copy begins at once, and then the reason for it is gone.
+        let at_once = urgent.as_ref().is_some_and(|(reason, _)| *reason == REPLACED);
+        let lasts = at_once || self.pending.as_ref().is_some_and(|(_, since)| since.elapsed() >= WORTH_TELLING);
         let Some((reason, note)) = urgent.filter(|(_, note)| lasts && self.told.as_ref() != Some(note)) else { return };
         let epoch = snapshot.record.as_ref().map_or(0, |record| record.epoch);
         let occasion = note.bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(u16::from(byte)));
@@ -341,6 +349,7 @@ impl Publisher {
                 primary_selection: Some(PolicyStatus { last_answer: self.last_answer.clone(), ..policy }),
             }),
             members,
+            read_replicas: Some(readers::status(snapshot, &self.key, assessment, board)),
             last_failover: self.last_failover.clone(),
             ..MysqlClusterStatus::default()
         }
@@ -349,7 +358,8 @@ impl Publisher {
 
 fn without_lag(status: &MysqlClusterStatus) -> MysqlClusterStatus {
     let mut status = status.clone();
-    status.members.iter_mut().for_each(|member| member.lag_transactions = None);
+    let readers = status.read_replicas.iter_mut().flat_map(|readers| &mut readers.members);
+    status.members.iter_mut().chain(readers).for_each(|member| member.lag_transactions = None);
     status
 }
 

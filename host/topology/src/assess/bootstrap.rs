@@ -34,6 +34,19 @@ pub(super) fn without_record(snapshot: &Snapshot) -> Assessment {
             format!("{} has data that no record belongs to; restore the record or remove that volume", member.name);
         return Assessment { waiting: vec![Waiting::Adoption { needs }], ..Assessment::default() };
     }
+    // A read replica that does not answer is not waited for: if it holds something, it is left as it is later on.
+    let reader = snapshot
+        .readers
+        .views
+        .iter()
+        .find(|reader| reader.report().is_some_and(|report| report.data != DataState::Empty));
+    if let Some(reader) = reader {
+        let needs = format!(
+            "every member is empty, and the read replica {} has data; restore a member's volume or delete that claim",
+            reader.name()
+        );
+        return Assessment { waiting: vec![Waiting::Adoption { needs }], ..Assessment::default() };
+    }
     let Some(first) = snapshot.members.first() else { return Assessment::default() };
     let record = Record {
         epoch: 1,

@@ -13,7 +13,7 @@ use crate::record::{Phase, Record};
 use crate::snapshot::{MemberView, Probe, Snapshot};
 
 use super::maintain::{command, maintain};
-use super::{Asked, Assessment, Waiting};
+use super::{Asked, Assessment, Waiting, readers};
 
 /// How long a freeze of another operator must stand still before it is taken over, so that two operators do
 /// not duel.
@@ -61,6 +61,7 @@ pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
         (_, Some(ServerState::Running(facts))) if facts.open => {
             suspect(snapshot, record, primary, &mut assessment);
             maintain(snapshot, record, &mut assessment);
+            readers::care_for(snapshot, record, primary, &mut assessment);
             switchover(snapshot, record, primary, &mut assessment);
             assessment
         }

@@ -26,7 +26,7 @@ pub(super) fn maintain(snapshot: &Snapshot, record: &Record, assessment: &mut As
     if primary_facts.open && !primary.has_stored(record.claim()) {
         command(assessment, primary, Order::Store);
     }
-    let mut cloning = snapshot.members.iter().any(is_cloning);
+    let mut cloning = snapshot.members.iter().any(is_cloning) || snapshot.readers.are_copying();
     for member in snapshot.members.iter().filter(|member| member.name != record.primary) {
         let care = Care { snapshot, record, primary, primary_facts, member };
         care.take(assessment, &mut cloning);
@@ -38,7 +38,7 @@ pub(super) fn maintain(snapshot: &Snapshot, record: &Record, assessment: &mut As
 }
 
 /// Whether a member receives from this primary, from the process that runs now.
-pub(super) fn replicates_from(member: &MemberView, primary: &MemberView) -> bool {
+pub(crate) fn replicates_from(member: &MemberView, primary: &MemberView) -> bool {
     let channel = member.server().and_then(|facts| facts.replication.as_ref());
     let address = primary.pod.as_ref().map(|pod| pod.ip.as_str());
     channel.is_some_and(|channel| {
@@ -49,7 +49,7 @@ pub(super) fn replicates_from(member: &MemberView, primary: &MemberView) -> bool
     })
 }
 
-fn is_cloning(member: &MemberView) -> bool {
+pub(super) fn is_cloning(member: &MemberView) -> bool {
     let job = member.report().and_then(|report| report.job.as_ref());
     job.is_some_and(|job| job.kind == JobKind::Clone && matches!(job.state, JobState::Running { .. }))
 }

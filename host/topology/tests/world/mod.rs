@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+mod readers;
+
 use std::collections::BTreeMap;
 
 use topology::assess::assess;
@@ -59,6 +61,8 @@ pub struct World {
     pub switchover: Option<Switchover>,
     pub rebuild: Option<Rebuild>,
     pub raised: Option<GtidSet>,
+    /// The read replicas.
+    pub readers: BTreeMap<String, Node>,
     /// Everything a client was told is safe.
     pub acknowledged: GtidSet,
     pub log: Vec<String>,
@@ -77,6 +81,7 @@ impl World {
             switchover: None,
             rebuild: None,
             raised: None,
+            readers: BTreeMap::new(),
             acknowledged: GtidSet::new(),
             log: Vec::new(),
             serial: 1,
@@ -159,6 +164,7 @@ impl World {
                 }
             }
         }
+        self.feed_readers();
     }
 
     /// mysqld dies at once. What it had received and not executed stays in its relay logs.
@@ -220,6 +226,7 @@ impl World {
             rebuild: self.rebuild.clone(),
             without_primary_ms: 0,
             raise_barrier: self.raised.clone(),
+            readers: self.reader_views(),
         }
     }
 
@@ -282,6 +289,8 @@ impl World {
                 applier: ThreadState::On,
                 applier_error: String::new(),
                 acknowledges: server.acknowledges && there.is_some(),
+                lag_s: Some(0),
+                delay_s: 0,
             }
         });
         let clients =
@@ -339,6 +348,9 @@ impl World {
                     self.record = Some(*to);
                     self.ours = true;
                     break;
+                }
+                Step::Command { member, order } if self.readers.contains_key(&member) => {
+                    self.obey_as_reader(&member, &order)
                 }
                 Step::Command { member, order } => self.obey(&member, &order),
                 Step::Probe { .. } => {}
@@ -471,6 +483,7 @@ impl World {
                     (server.open, server.drained) = (true, false);
                 }
             }
+            Order::Read { .. } => panic!("a member was told to read: {:#?}", self.log),
             Order::Store | Order::Initialize | Order::Promote { .. } => {}
         }
     }
@@ -510,7 +523,7 @@ impl Node {
 }
 
 pub fn ip(name: &str) -> String {
-    format!("10.0.0.{}", name.rsplit('-').next().unwrap())
+    format!("10.0.{}.{}", u8::from(name.contains("-read-")), name.rsplit('-').next().unwrap())
 }
 
 /// A policy that takes the first eligible candidate other than the former primary.

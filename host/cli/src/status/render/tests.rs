@@ -1,7 +1,9 @@
 //! Clusters and how they look.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use objects::api::{AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlClusterSpec, PoliciesStatus};
+use objects::api::{
+    AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlClusterSpec, PoliciesStatus, ReadReplicasStatus,
+};
 use topology::gtid::GtidSet;
 use topology::record::Member;
 use uuid::Uuid;
@@ -102,6 +104,7 @@ fn healthy() -> MysqlCluster {
         epoch: Some(2),
         policies: Some(PoliciesStatus { primary_selection: Some(policy()) }),
         members: vec![member(0, MemberRole::Replica), member(1, MemberRole::Primary), behind],
+        read_replicas: None,
         last_failover: Some(FailoverStatus {
             at: at(200),
             cause: "mysqld of shop-0 is gone (signal 9)".to_owned(),
@@ -186,4 +189,30 @@ fn ages_are_in_the_unit_that_fits() {
     let now = Timestamp::from_second(NOW).unwrap();
     let ages = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, -5].map(|age| ago(now, at(age).0));
     assert_eq!(ages, ["0 s ago", "119 s ago", "2 min ago", "119 min ago", "2 h ago", "47 h ago", "2 d ago", "0 s ago"]);
+}
+
+#[test]
+fn read_replicas_stand_below_the_members_and_are_counted_apart() {
+    let (mut cluster, record) = (healthy(), record());
+    cluster.spec.read_replicas.count = 2;
+    let reader = |ordinal: u32| MemberStatus {
+        name: format!("shop-read-{ordinal}"),
+        ready: true,
+        receiving: Some(true),
+        applying: Some(true),
+        ..member(ordinal, MemberRole::ReadReplica)
+    };
+    let late = MemberStatus { ready: false, message: Some("copying the data".to_owned()), ..reader(1) };
+    cluster.status.as_mut().unwrap().read_replicas =
+        Some(ReadReplicasStatus { count: 2, ready: 1, selector: String::new(), members: vec![reader(0), late] });
+    let text = shown(&cluster, Some(&record), PLAIN);
+    assert!(text.starts_with("default/shop  3/3 ready  shop-1 takes writes  1/2 read replicas\n"), "{text}");
+    let row = |name: &str| text.lines().position(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}"));
+    assert!(row("shop-2") < row("shop-read-0") && row("shop-read-0") < row("shop-read-1"), "{text}");
+    assert!(
+        text.lines().any(|line| line.starts_with("shop-read-1")
+            && line.contains("read replica")
+            && line.contains("copying the data")),
+        "{text}"
+    );
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use objects::api::{MemberRole, MemberStatus, PolicyStatus};
 use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, Status, WRITES_BLOCKED};
 use topology::assess::{Assessment, Waiting};
-use topology::facts::ThreadState;
+use topology::facts::{ServerFacts, ThreadState};
 use topology::gtid::GtidSet;
 use topology::snapshot::{MemberView, Probe, Snapshot};
 
@@ -47,37 +47,38 @@ pub(super) fn member_status(
         node: pod.map(|pod| pod.node.clone()).filter(|node| !node.is_empty()),
         zone: pod.map(|pod| pod.zone.clone()).filter(|zone| !zone.is_empty()),
         incarnation: member.incarnation().map(|incarnation| incarnation.to_string()),
-        lag_transactions: lag(snapshot, member),
+        lag_transactions: member.server().and_then(|facts| lag(snapshot, facts)),
         receiving: channel.map(|channel| channel.receiver == ThreadState::On),
         applying: channel.map(|channel| channel.applier == ThreadState::On),
-        message: message(assessment, board, member),
+        message: message(assessment, board, &member.name, &member.probe),
     }
 }
 
-/// How many of the primary's transactions a member has not executed.
-fn lag(snapshot: &Snapshot, member: &MemberView) -> Option<i64> {
+/// How many of the primary's transactions a server has not executed.
+pub(super) fn lag(snapshot: &Snapshot, facts: &ServerFacts) -> Option<i64> {
     let primary = snapshot.member(open_primary(snapshot)?)?.server()?;
-    let executed = &member.server()?.executed;
-    i64::try_from(GtidSet::subtract(&primary.executed, executed).count()).ok()
+    i64::try_from(GtidSet::subtract(&primary.executed, &facts.executed).count()).ok()
 }
 
-fn message(assessment: &Assessment, board: &Board, member: &MemberView) -> Option<String> {
+/// What is wrong with a pod, or what it waits for.
+pub(super) fn message(assessment: &Assessment, board: &Board, name: &str, probe: &Probe) -> Option<String> {
     let waiting = assessment.waiting.iter().find_map(|waiting| match waiting {
-        Waiting::Member { member: who, why } if *who == member.name => Some(why.clone()),
-        Waiting::Errant { member: who, .. } if *who == member.name => Some(waiting.to_string()),
+        Waiting::Member { member: who, why } if who == name => Some(why.clone()),
+        Waiting::Errant { member: who, .. } if who == name => Some(waiting.to_string()),
+        Waiting::Replaced { reader: who, .. } | Waiting::Foreign { reader: who } if who == name => {
+            Some(waiting.to_string())
+        }
         _ => None,
     });
-    let unreachable = match &member.probe {
-        Probe::Unreachable { error, .. } => Some(error.clone()),
-        Probe::NotProbed | Probe::Known { .. } => None,
+    let (unreachable, config, volume) = match probe {
+        Probe::Unreachable { error, .. } => (Some(error.clone()), None, None),
+        Probe::NotProbed => (None, None, None),
+        Probe::Known { report, .. } => (None, report.config_error.clone(), report.volume.as_ref().map(ToString::to_string)),
     };
-    let volume = member.volume_trouble().map(ToString::to_string);
-    let config = member.report().and_then(|report| report.config_error.clone());
-    let parts: Vec<String> =
-        [waiting, unreachable, volume, config, board.failure(&member.name).map(|failure| failure.what)]
-            .into_iter()
-            .flatten()
-            .collect();
+    let parts: Vec<String> = [waiting, unreachable, volume, config, board.failure(name).map(|failure| failure.what)]
+        .into_iter()
+        .flatten()
+        .collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
