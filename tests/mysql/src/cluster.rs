@@ -28,6 +28,7 @@ pub struct Cluster {
     tls: Arc<rustls::ClientConfig>,
     members: Vec<Member>,
     surroundings: Surroundings,
+    readers: Vec<Member>,
 }
 
 impl Cluster {
@@ -42,7 +43,8 @@ impl Cluster {
             operator.key.as_bytes(),
         )?;
         let dir = tempfile::Builder::new().prefix("gr").tempdir_in(fast_dir())?;
-        Ok(Self { authority, dir, tls, members: Vec::new(), surroundings: Surroundings::default() })
+        let (members, readers) = (Vec::new(), Vec::new());
+        Ok(Self { authority, dir, tls, members, readers, surroundings: Surroundings::default() })
     }
 
     /// So many members with the same, empty history; the first opened as primary, the others following it in good
@@ -106,14 +108,30 @@ impl Cluster {
         Ok(())
     }
 
+    /// Adds a read replica with an empty volume and starts its agent.
+    pub async fn add_reader(&mut self) -> anyhow::Result<()> {
+        let mut reader = self.make_named(&format!("shop-read-{}", self.readers.len()))?;
+        reader.start().await?;
+        self.readers.push(reader);
+        Ok(())
+    }
+
+    /// A read replica by its ordinal. It is in no record.
+    pub fn reader(&self, index: usize) -> &Member {
+        &self.readers[index]
+    }
+
     fn make(&self) -> anyhow::Result<Member> {
-        let name = format!("shop-{}", self.members.len());
+        self.make_named(&format!("shop-{}", self.members.len()))
+    }
+
+    fn make_named(&self, name: &str) -> anyhow::Result<Member> {
         let ip =
             IpAddr::V4(Ipv4Addr::new(127, 83, (std::process::id() % 250) as u8, NEXT.fetch_add(1, Ordering::SeqCst)));
-        let dir = self.dir.path().join(self.members.len().to_string());
-        let pair = self.authority.issue(&name, &[format!("{name}.shop-instances.test.svc")])?;
+        let dir = self.dir.path().join(name.trim_start_matches("shop-"));
+        let pair = self.authority.issue(name, &[format!("{name}.shop-instances.test.svc")])?;
         self.authority.write(&dir.join("tls"), &pair)?;
-        let mut member = Member::new(&name, ip, dir, Arc::clone(&self.tls))?;
+        let mut member = Member::new(name, ip, dir, Arc::clone(&self.tls))?;
         member.surroundings.clone_from(&self.surroundings);
         Ok(member)
     }
@@ -175,7 +193,7 @@ impl Cluster {
 
     /// Ends every agent and everything they run.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        for member in &mut self.members {
+        for member in self.members.iter_mut().chain(&mut self.readers) {
             member.stop().await?;
         }
         Ok(())

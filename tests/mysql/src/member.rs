@@ -105,6 +105,7 @@ impl Member {
             "--cluster=shop".to_owned(),
             "--namespace=test".to_owned(),
             format!("--member={}", self.name),
+            format!("--role={}", if self.name.contains("-read-") { "read-replica" } else { "member" }),
             format!("--pod-ip={}", self.ip),
             format!("--bind={}", self.ip),
             "--database=shop".to_owned(),

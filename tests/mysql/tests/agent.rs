@@ -1,5 +1,8 @@
 //! What the agent promises, each against a real mysqld. A test that passes with the behaviour broken is a defect.
 
+#[path = "agent/readers.rs"]
+mod readers;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

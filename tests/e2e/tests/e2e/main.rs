@@ -8,6 +8,7 @@ mod control;
 mod faults;
 mod operator;
 mod policies;
+mod readers;
 mod rebuild;
 mod scenarios;
 mod switchover;
