@@ -12,6 +12,7 @@ use topology::facts::MemberReport;
 use topology::gtid::GtidSet;
 use topology::guard::guard;
 use topology::plan::{Step, plan};
+use topology::readers::Readers;
 use topology::record::{Claim, Phase, Record};
 use topology::snapshot::{MemberView, PodFacts, Probe, Snapshot, Switchover};
 use uuid::Uuid;
@@ -193,6 +194,7 @@ impl World {
             record_is_ours: acting.record.is_some() && acting.ours == Some(acting.version),
             desired: self.desired,
             members: members.collect(),
+            readers: Readers::default(),
             switchover,
             rebuild: self.rebuild.clone(),
             without_primary_ms: 0,

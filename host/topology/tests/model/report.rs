@@ -87,6 +87,8 @@ impl Member {
             applier: if mysqld.applies { ThreadState::On } else { ThreadState::Off },
             applier_error: String::new(),
             acknowledges: connection.is_some_and(|connection| connection.acknowledges),
+            lag_s: None,
+            delay_s: 0,
         }
     }
 }

@@ -140,7 +140,7 @@ fn only_the_last_primary_with_its_own_data_and_its_own_promise_reopens() {
     assert!(!may(&Remembered { opened: None, ..led() }));
     let source = Endpoint { member: "shop-1".to_owned(), host: String::new(), server_uuid: Uuid::nil() };
     let claim = Claim { epoch: 5, phase: Phase::Serving, generation: 2 };
-    let following = Some(Following { source, claim, incarnation: incarnation() });
+    let following = Some(Following { source, claim, incarnation: incarnation(), delay_s: 0 });
     assert!(!may(&Remembered { following, ..led() }), "it has followed somebody since");
 }
 

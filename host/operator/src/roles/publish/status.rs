@@ -73,7 +73,9 @@ pub(super) fn message(assessment: &Assessment, board: &Board, name: &str, probe:
     let (unreachable, config, volume) = match probe {
         Probe::Unreachable { error, .. } => (Some(error.clone()), None, None),
         Probe::NotProbed => (None, None, None),
-        Probe::Known { report, .. } => (None, report.config_error.clone(), report.volume.as_ref().map(ToString::to_string)),
+        Probe::Known { report, .. } => {
+            (None, report.config_error.clone(), report.volume.as_ref().map(ToString::to_string))
+        }
     };
     let parts: Vec<String> = [waiting, unreachable, volume, config, board.failure(name).map(|failure| failure.what)]
         .into_iter()
