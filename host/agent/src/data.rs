@@ -75,6 +75,13 @@ pub fn complete(datadir: &Path) -> io::Result<Uuid> {
     Ok(incarnation)
 }
 
+/// The server_uuid under which mysqld starts next time. None where it will make one up.
+pub fn server_uuid(datadir: &Path) -> Option<Uuid> {
+    let text = std::fs::read_to_string(datadir.join("auto.cnf")).ok()?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("server-uuid="))?;
+    line.trim().parse().ok()
+}
+
 /// Makes mysqld start under a new server_uuid next time.
 ///
 /// # Errors

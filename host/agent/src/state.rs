@@ -279,6 +279,8 @@ mod tests {
             acks: 0,
             raising_acks: None,
             base: GtidSet::new(),
+            accepted_loss: None,
+            given_up: Vec::new(),
         };
         let source = Endpoint { member: source.to_owned(), host: "10.0.0.1".to_owned(), server_uuid: Uuid::nil() };
         let following = Following { source, claim: record.claim(), incarnation: Uuid::nil(), delay_s: 0 };

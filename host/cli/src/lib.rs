@@ -4,6 +4,7 @@
 //! and it must never write what only the operator may write. Whatever it asks for is an object that RBAC, audit
 //! logs and GitOps see too.
 
+mod accept;
 mod crds;
 mod operation;
 mod policy;
@@ -24,6 +25,8 @@ pub enum Command {
     Switchover(switchover::Arguments),
     /// Replace the data of a replica by a copy of another member's.
     Rebuild(rebuild::Arguments),
+    /// Go on without members that are needed and do not come back, giving up what only they hold.
+    AcceptDataLoss(accept::Arguments),
     /// Work with policy modules.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -40,6 +43,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(arguments) => status::run(arguments).await,
         Command::Switchover(arguments) => switchover::run(arguments).await,
         Command::Rebuild(arguments) => rebuild::run(arguments).await,
+        Command::AcceptDataLoss(arguments) => accept::run(arguments).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Crds => crds::run(),
     }

@@ -48,6 +48,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         kind: OperationType::Rebuild,
         to: None,
         member: Some(member.clone()),
+        epoch: None,
         timeout_seconds: arguments.patience.timeout,
     };
     let Some(status) = operation::ask(&site, spec, "rebuild", &arguments.patience).await? else {

@@ -41,6 +41,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         kind: OperationType::Switchover,
         to,
         member: None,
+        epoch: None,
         timeout_seconds: arguments.patience.timeout,
     };
     let Some(status) = operation::ask(&site, spec, "switchover", &arguments.patience).await? else {

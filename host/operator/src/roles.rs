@@ -3,8 +3,10 @@
 //! It moves roles and nothing else: children belong to [`crate::resources`]. It must never act on the strength
 //! of a status, of a cache alone, or of what it meant to do a moment ago.
 
+mod acceptance;
 mod agenda;
 mod cluster;
+mod doubt;
 mod endpoints;
 mod execute;
 mod observe;

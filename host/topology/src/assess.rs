@@ -3,12 +3,16 @@
 //! Nothing here chooses a primary; it only finds out whether one has to be chosen. It must never derive a step
 //! from what an earlier pass meant to do, only from what the snapshot shows.
 
+mod adopt;
 mod bootstrap;
 mod failover;
 pub(crate) mod maintain;
 mod readers;
+mod spread;
 
 use std::fmt;
+
+pub use self::adopt::is_contradicted;
 
 use crate::decision::Question;
 use crate::plan::Step;
@@ -66,8 +70,10 @@ pub enum Waiting {
         /// How many are ready.
         ready: u32,
     },
-    /// The record is gone or never was, and there is data.
+    /// The record is gone or went back, and there is data.
     Adoption {
+        /// The epoch of the record there is; None where there is none.
+        found: Option<u64>,
         /// What has to be so.
         needs: String,
     },
@@ -101,6 +107,13 @@ pub enum Waiting {
         /// What is going on, or what is in the way.
         why: String,
     },
+    /// A member holds transactions that may have been acknowledged before they were given up. A person has to decide.
+    GivenUp {
+        /// Who.
+        member: String,
+        /// Which transactions.
+        transactions: String,
+    },
     /// A member holds transactions that no primary committed. A person has to decide.
     Errant {
         /// Who.
@@ -129,14 +142,11 @@ impl fmt::Display for Waiting {
             Self::FirstReplicas { needed, ready } => {
                 write!(out, "opens when {needed} replicas can acknowledge; {ready} can")
             }
-            Self::Adoption { needs } => write!(out, "there is data but no record of who led: {needs}"),
-            Self::Quorum(few) => write!(
-                out,
-                "{} of the {} members that together hold every acknowledged write are there; missing: {}",
-                few.counted.len(),
-                few.needed,
-                list(&few.missing)
-            ),
+            Self::Adoption { found: None, needs } => write!(out, "there is data but no record of who led: {needs}"),
+            Self::Adoption { found: Some(epoch), needs } => {
+                write!(out, "the record says epoch {epoch} and members know better: {needs}")
+            }
+            Self::Quorum(few) => write!(out, "{few}"),
             Self::Suspicion { why } => out.write_str(why),
             Self::OtherOperator => out.write_str("another operator is in the middle of a failover"),
             Self::Promotion { primary } => write!(out, "{primary} is chosen and has not opened yet"),
@@ -146,6 +156,11 @@ impl fmt::Display for Waiting {
                 missing.join(", ")
             ),
             Self::Member { member, why } => write!(out, "{member}: {why}"),
+            Self::GivenUp { member, transactions } => write!(
+                out,
+                "{member} holds transactions that may have been acknowledged before they were given up ({transactions}); \
+                 it is left out, its data untouched, until somebody asks for its rebuild"
+            ),
             Self::Errant { member, transactions } => write!(
                 out,
                 "{member} holds transactions that no primary committed ({transactions}); it is left out until it is rebuilt"
@@ -160,6 +175,22 @@ impl fmt::Display for Waiting {
     }
 }
 
+impl fmt::Display for TooFew {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} of the {} members that together hold every acknowledged write are there; missing: {}",
+            self.counted.len(),
+            self.needed,
+            list(&self.missing)
+        )?;
+        match &self.last_primary {
+            Some((name, why)) => write!(out, "; or {name}, which led last, alone ({why})"),
+            None => Ok(()),
+        }
+    }
+}
+
 fn list(missing: &[(String, String)]) -> String {
     let each: Vec<_> = missing.iter().map(|(name, why)| format!("{name} ({why})")).collect();
     each.join(", ")
@@ -168,6 +199,9 @@ fn list(missing: &[(String, String)]) -> String {
 /// What the snapshot calls for.
 pub fn assess(snapshot: &Snapshot) -> Assessment {
     let Some(record) = &snapshot.record else { return bootstrap::without_record(snapshot) };
+    if let Some(recovery) = adopt::stale(snapshot, record) {
+        return recovery;
+    }
     if bootstrap::is_under_way(record) {
         return bootstrap::first_primary(snapshot, record);
     }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::decision::Answer;
 use crate::facts::ServerState;
 use crate::gtid::GtidSet;
-use crate::quorum::{candidates, quorum};
-use crate::record::{Phase, Record};
+use crate::quorum::{Quorum, candidates, quorum};
+use crate::record::{GivenUp, Phase, Record};
 use crate::snapshot::{MemberView, Snapshot};
 
 /// A choice that was found safe against the snapshot it was made for.
@@ -20,6 +20,7 @@ pub struct Approved {
     primary: String,
     server_uuid: Uuid,
     required: GtidSet,
+    given_up: Option<GivenUp>,
     reason: String,
 }
 
@@ -37,6 +38,11 @@ impl Approved {
     /// What it must have executed before it opens: all that can have been acknowledged, and all it holds itself.
     pub fn required(&self) -> &GtidSet {
         &self.required
+    }
+
+    /// What may have been acknowledged and will not be in the history, where somebody accepted that.
+    pub fn given_up(&self) -> Option<&GivenUp> {
+        self.given_up.as_ref()
     }
 
     /// Why, in the policy's words.
@@ -125,14 +131,20 @@ pub fn guard(snapshot: &Snapshot, answer: &Answer) -> Result<Approved, Refusal> 
     let chosen = snapshot.member(name).ok_or_else(unidentified)?;
     let server_uuid = server_uuid(record, chosen).ok_or_else(unidentified)?;
     let whole = chosen.known_transactions().unwrap_or_default();
-    Ok(Approved { primary: name.clone(), server_uuid, required: quorum.union.union(&whole), reason: reason.clone() })
+    Ok(Approved {
+        primary: name.clone(),
+        server_uuid,
+        required: quorum.union.union(&whole),
+        given_up: quorum.given_up,
+        reason: reason.clone(),
+    })
 }
 
 /// What a switchover can expect: the primary still serves, so nothing is frozen and the union is what it holds.
-pub(crate) fn prospective_quorum(snapshot: &Snapshot, record: &Record) -> Option<crate::quorum::Quorum> {
+pub(crate) fn prospective_quorum(snapshot: &Snapshot, record: &Record) -> Option<Quorum> {
     snapshot.planned(record)?;
     let primary = snapshot.member(&record.primary)?.server()?;
-    Some(crate::quorum::Quorum { union: primary.executed.clone(), counts_former_primary: false })
+    Some(Quorum::of(primary.executed.clone()))
 }
 
 /// The server_uuid of a running member, or the recorded one of a primary that is stopped.

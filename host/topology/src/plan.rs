@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::gtid::GtidSet;
 use crate::guard::Approved;
-use crate::record::{Phase, Record};
+use crate::record::{AcceptedLoss, Phase, Record};
 use crate::snapshot::{MemberView, Snapshot};
 
 /// One thing to do.
@@ -32,6 +32,16 @@ pub enum Step {
         /// The pod's name.
         member: String,
     },
+}
+
+impl Step {
+    /// The member that is told something.
+    pub fn member(&self) -> Option<&str> {
+        match self {
+            Self::Command { member, .. } => Some(member),
+            Self::Advance { .. } | Self::Probe { .. } => None,
+        }
+    }
 }
 
 /// What a member is told. Members are named; whoever executes the step looks up where they are.
@@ -124,6 +134,8 @@ pub fn plan(snapshot: &Snapshot, approved: &Approved) -> Vec<Step> {
 
 fn promotion(record: &Record, approved: &Approved) -> Step {
     let to = Record {
+        accepted_loss: None,
+        given_up: record.given_up.iter().chain(approved.given_up()).cloned().collect(),
         phase: Phase::Promoting,
         generation: 0,
         primary: approved.primary().to_owned(),
@@ -144,8 +156,21 @@ fn drain_or_claim(snapshot: &Snapshot, record: &Record, approved: &Approved) -> 
     }
 }
 
-/// The next epoch, begun by a freeze.
+/// The next epoch, begun by a freeze. What somebody accepted to lose was accepted for an earlier one.
 pub(crate) fn claim(record: &Record, because: String) -> Step {
-    let to = Record { epoch: record.epoch + 1, phase: Phase::Freezing, generation: 0, ..record.clone() };
+    let to = Record {
+        epoch: record.epoch + 1,
+        phase: Phase::Freezing,
+        generation: 0,
+        accepted_loss: None,
+        ..record.clone()
+    };
+    Step::Advance { to: Box::new(to), because }
+}
+
+/// The same, where somebody accepted that the freeze does without some members.
+pub(crate) fn claim_without(record: &Record, without: Vec<String>, because: String) -> Step {
+    let accepted_loss = Some(AcceptedLoss { epoch: record.epoch, without });
+    let to = Record { epoch: record.epoch + 1, phase: Phase::Freezing, generation: 0, accepted_loss, ..record.clone() };
     Step::Advance { to: Box::new(to), because }
 }

@@ -3,10 +3,14 @@
 //! This is where "an acknowledged write survives" is decided, so nothing here may count a member on a guess:
 //! a member counts only by what it reported after it stored the claim.
 
+mod reduced;
+
+pub(crate) use self::reduced::last_primary;
+
 use crate::decision::{Candidate, Ineligible};
 use crate::facts::{ServerState, ThreadState};
 use crate::gtid::GtidSet;
-use crate::record::Record;
+use crate::record::{GivenUp, Record};
 use crate::snapshot::{MemberView, Probe, Snapshot};
 
 /// Words for [`Ineligible::code`].
@@ -25,6 +29,8 @@ pub mod code {
     pub const ERRANT: &str = "errant";
     /// It is being removed.
     pub const LEAVING: &str = "leaving";
+    /// It holds transactions that may have been acknowledged and were given up, or could issue their numbers again.
+    pub const GIVEN_UP: &str = "given-up";
     /// Its applier stopped with an error.
     pub const APPLIER_BROKEN: &str = "applier-broken";
     /// It led until now.
@@ -42,6 +48,15 @@ pub struct Quorum {
     pub union: GtidSet,
     /// Whether the former primary, stopped, had to be counted because too few replicas were there.
     pub counts_former_primary: bool,
+    /// What may be missing from the union, where somebody accepted that there are fewer members than would be needed.
+    pub given_up: Option<GivenUp>,
+}
+
+impl Quorum {
+    /// A complete one.
+    pub(crate) fn of(union: GtidSet) -> Self {
+        Self { union, counts_former_primary: false, given_up: None }
+    }
 }
 
 /// Why there is nothing to choose from yet.
@@ -53,6 +68,8 @@ pub struct TooFew {
     pub counted: Vec<String>,
     /// Members that do not, each with the reason.
     pub missing: Vec<(String, String)>,
+    /// Who led last, and why it does not suffice alone. None where nobody has led yet.
+    pub last_primary: Option<(String, String)>,
 }
 
 /// The quorum of the record's freeze, or of the members as they stand for a switchover.
@@ -78,12 +95,14 @@ pub fn quorum(snapshot: &Snapshot, record: &Record) -> Result<Quorum, TooFew> {
     }
     missing.extend(unseen(snapshot, record));
     if counted.len() >= needed {
-        return Ok(Quorum { union, counts_former_primary: false });
+        return Ok(Quorum::of(union));
     }
-    match former_primary_alone(snapshot, record, needed) {
-        Some(known) => Ok(Quorum { union: union.union(&record.legal_part(&known)), counts_former_primary: true }),
-        None => Err(TooFew { needed, counted, missing }),
+    if let Some(known) = former_primary_alone(snapshot, record, needed) {
+        let union = union.union(&record.legal_part(&known));
+        return Ok(Quorum { counts_former_primary: true, ..Quorum::of(union) });
     }
+    let accepted = record.loss_accepted_now().and_then(|accepted| reduced::reduced(snapshot, record, accepted));
+    accepted.ok_or_else(|| TooFew { needed, counted, missing, last_primary: last_primary(snapshot, record) })
 }
 
 /// Members of the record of which the snapshot has no view at all.
@@ -109,11 +128,22 @@ fn former_primary_alone(snapshot: &Snapshot, record: &Record, needed: usize) -> 
     (record.base.is_subset_of(&known) && stored >= needed).then_some(known)
 }
 
-/// What a frozen replica holds.
+/// Whether a member must be known to have forgotten nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Proved,
+    AsItIs,
+}
+
+/// What a frozen replica in good standing holds.
 ///
 /// # Errors
 /// The reason why it does not count.
 fn frozen_transactions(member: &MemberView, record: &Record) -> Result<GtidSet, Ineligible> {
+    frozen(member, record, Memory::Proved)
+}
+
+fn frozen(member: &MemberView, record: &Record, memory: Memory) -> Result<GtidSet, Ineligible> {
     let refuse = |code: &str, message: String| Err(ineligible(code, message));
     let report = match &member.probe {
         Probe::Known { report, .. } => report,
@@ -125,7 +155,7 @@ fn frozen_transactions(member: &MemberView, record: &Record) -> Result<GtidSet, 
     if !member.votes_in(record) {
         return refuse(code::NOT_A_MEMBER, "its data is not the data that votes; it has to be rebuilt".to_owned());
     }
-    if !member.in_good_standing(record) {
+    if memory == Memory::Proved && !member.in_good_standing(record) {
         return refuse(code::UNPROVED, "it may have forgotten what it acknowledged".to_owned());
     }
     if record.leaving.as_deref() == Some(member.name.as_str()) {
@@ -149,6 +179,12 @@ pub fn candidates(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Vec<
     let mut candidates: Vec<_> =
         voters(snapshot, record).map(|member| candidate(snapshot, record, quorum, member)).collect();
     candidates.sort_by(|left, right| left.name.cmp(&right.name));
+    let stuck = !is_serving(record) && !candidates.iter().any(Candidate::is_eligible);
+    if stuck && former_primary_alone(snapshot, record, record.freeze_quorum()).is_some() {
+        // Enough members count, and none of them may lead: all that was acknowledged is in its own log too.
+        let former = candidates.iter_mut().filter(|candidate| candidate.name == record.primary);
+        former.for_each(|former| former.ineligible.retain(|reason| reason.code != code::FORMER_PRIMARY));
+    }
     pass_over(snapshot, &mut candidates);
     candidates
 }
@@ -189,7 +225,8 @@ fn ineligibilities(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member
         return former_primary_reasons(quorum, member);
     }
     // While the record is Serving the question is a switchover: nobody is frozen yet, and everything else holds.
-    match frozen_transactions(member, record) {
+    let memory = if quorum.given_up.is_some() { Memory::AsItIs } else { Memory::Proved };
+    match frozen(member, record, memory) {
         Err(reason) if reason.code == code::NOT_FROZEN && is_serving(record) => {}
         Err(reason) => reasons.push(reason),
         Ok(_) => {}
@@ -199,6 +236,15 @@ fn ineligibilities(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member
         if !errant.is_empty() {
             reasons
                 .push(ineligible(code::ERRANT, format!("it holds transactions that no primary committed: {errant}")));
+        }
+        let given_up = given_up_transactions(record, member);
+        if !given_up.is_empty() {
+            let message =
+                format!("it holds transactions that may have been acknowledged and were given up: {given_up}");
+            reasons.push(ineligible(code::GIVEN_UP, message));
+        } else if record.gave_up(facts.server_uuid) {
+            let message = "under its name transactions were given up whose numbers it could issue again".to_owned();
+            reasons.push(ineligible(code::GIVEN_UP, message));
         }
         let broken = facts
             .replication
@@ -223,13 +269,23 @@ fn former_primary_reasons(quorum: &Quorum, member: &MemberView) -> Vec<Ineligibl
     vec![ineligible(code::FORMER_PRIMARY, "it led until now".to_owned())]
 }
 
-/// Transactions of a member that are neither legal nor a former primary's unacknowledged tail.
+/// Transactions of a member that are neither legal nor a former primary's, whether a tail that nobody acknowledged or
+/// one that was given up.
 pub fn errant_transactions(snapshot: &Snapshot, record: &Record, member: &MemberView) -> GtidSet {
     let illegal = illegal_transactions(record, member);
-    let tail = former_servers(snapshot, record)
-        .into_iter()
-        .fold(GtidSet::new(), |tail, server| tail.union(&illegal.of_server(server)));
-    illegal.subtract(&tail)
+    let tail = of_servers(&illegal, former_servers(snapshot, record).into_iter());
+    illegal.subtract(&tail).subtract(&given_up_transactions(record, member))
+}
+
+/// Transactions of a member that may have been acknowledged before they were given up: not legal any more, and not to be
+/// taken for a tail either.
+pub fn given_up_transactions(record: &Record, member: &MemberView) -> GtidSet {
+    let servers = record.given_up.iter().flat_map(|given_up| given_up.servers.iter().copied());
+    of_servers(&illegal_transactions(record, member), servers)
+}
+
+fn of_servers(set: &GtidSet, servers: impl Iterator<Item = uuid::Uuid>) -> GtidSet {
+    servers.fold(GtidSet::new(), |found, server| found.union(&set.of_server(server)))
 }
 
 /// Transactions of a member that the current primary's history does not hold.

@@ -61,6 +61,36 @@ pub struct Record {
     pub raising_acks: Option<u32>,
     /// What had been executed when the current primary was chosen or last confirmed.
     pub base: GtidSet,
+    /// That somebody accepted to go on without some members, which the freeze of one epoch may then do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_loss: Option<AcceptedLoss>,
+    /// Losses that were accepted, oldest first. Kept for good: the data may come back one day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
+}
+
+/// Somebody's acceptance that what absent members hold is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptedLoss {
+    /// The epoch that was named. It holds for the freeze of the next one and for no other.
+    pub epoch: u64,
+    /// Who may be missing from that freeze. Everybody else has to be part of it.
+    pub without: Vec<String>,
+}
+
+/// A primary that was chosen without members who would have been needed: somebody accepted that. Transactions that may
+/// have been acknowledged are not in the history any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenUp {
+    /// The epoch whose primary was chosen without them.
+    pub epoch: u64,
+    /// The server_uuids under which they were committed. Whatever a member holds of these beyond the history is left
+    /// alone, because its client may have heard OK. Empty where it turned out that every acknowledged write was there.
+    pub servers: Vec<Uuid>,
+    /// The members that were missing.
+    pub members: Vec<String>,
 }
 
 /// What orders records and the commands given under them.
@@ -137,6 +167,23 @@ impl Record {
     /// N − k: how many replicas a failover must freeze before it has seen every acknowledged transaction.
     pub fn freeze_quorum(&self) -> usize {
         self.members.len().saturating_sub(self.acks as usize)
+    }
+
+    /// What orders the records of one history, also where one of them was lost and another was made from an older one:
+    /// whoever knows of a later primary knows more, whatever epochs were claimed in vain elsewhere.
+    pub fn seniority(&self) -> (u64, Claim) {
+        (self.primary_since_epoch, self.claim())
+    }
+
+    /// The loss that was accepted for this freeze, if one was.
+    pub fn loss_accepted_now(&self) -> Option<&AcceptedLoss> {
+        let accepted = self.accepted_loss.as_ref()?;
+        (self.phase == Phase::Freezing && accepted.epoch.checked_add(1) == Some(self.epoch)).then_some(accepted)
+    }
+
+    /// Whether transactions of this server may have been acknowledged and were given up.
+    pub fn gave_up(&self, server: Uuid) -> bool {
+        self.given_up.iter().any(|given_up| given_up.servers.contains(&server))
     }
 
     /// What a member may hold without owing an explanation: what was there when this primary was chosen, and

@@ -38,6 +38,11 @@ pub struct Snapshot {
     pub switchover: Option<Switchover>,
     /// A copy of the data that somebody wants replaced.
     pub rebuild: Option<Rebuild>,
+    /// That somebody accepts to lose what absent members hold.
+    pub accept_loss: Option<AcceptLoss>,
+    /// For how long, in milliseconds, a member has remembered a later record than the one that was read meanwhile, or
+    /// one where there is none. 0 while none does.
+    pub contradicted_ms: u64,
     /// For how long, in milliseconds, no writable primary has been seen. 0 while there is one.
     pub without_primary_ms: u64,
     /// A higher k is being introduced, and this is what had been committed when it came into force.
@@ -74,6 +79,16 @@ pub struct Rebuild {
     pub member: String,
     /// Which: the wish is fulfilled once that member holds another.
     pub incarnation: Uuid,
+}
+
+/// The wish to go on without members that do not answer, at the price of what only they hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptLoss {
+    /// The epoch in which the cluster waits, named as the confirmation. In another one the wish means nothing.
+    pub epoch: u64,
+    /// Who asked: the name of the operation.
+    pub operation: String,
 }
 
 /// A change of primary that is due while the primary still serves.
@@ -209,6 +224,11 @@ impl MemberView {
     /// Whether it votes, and remembers everything it ever acknowledged.
     pub fn in_good_standing(&self, record: &Record) -> bool {
         self.votes_in(record) && self.report().is_some_and(|report| report.standing == Standing::Good)
+    }
+
+    /// The record that its agent last stored.
+    pub fn remembered(&self) -> Option<&Record> {
+        self.report()?.record.as_ref()
     }
 
     /// Whether its agent has stored exactly this claim.

@@ -231,21 +231,6 @@ fn a_primary_is_never_rebuilt_over() {
 }
 
 #[test]
-fn a_lost_record_is_adopted_and_a_lost_volume_is_not_initialized_over() {
-    let mut world = World::serving(3);
-    assert!(world.write());
-    world.record = None;
-    world.power_off("shop-1");
-    world.settle(10, choose_first);
-    assert!(world.record.is_none(), "one member has not been heard of");
-    world.power_on("shop-1");
-    world.settle(40, choose_first);
-    let leader = world.primary().unwrap();
-    assert!(world.acknowledged.is_subset_of(&world.nodes[&leader].server.as_ref().unwrap().executed));
-    assert!(world.record.as_ref().unwrap().epoch > 1);
-}
-
-#[test]
 fn a_primary_whose_volume_alone_takes_no_writes_is_replaced_by_one_whose_does() {
     let mut world = World::serving(5);
     assert!(world.write());

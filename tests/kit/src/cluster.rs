@@ -296,6 +296,7 @@ impl Cluster {
                 kind: OperationType::Switchover,
                 to: to.map(ToOwned::to_owned),
                 member: None,
+                epoch: None,
                 timeout_seconds: 30,
             },
             status: None,

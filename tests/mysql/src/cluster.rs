@@ -178,6 +178,8 @@ impl Cluster {
             acks,
             raising_acks: None,
             base: GtidSet::new(),
+            accepted_loss: None,
+            given_up: Vec::new(),
         }
     }
 

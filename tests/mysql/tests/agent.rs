@@ -13,7 +13,7 @@ use mysql_tests::{Cluster, Member};
 use tokio::task::JoinHandle;
 use topology::facts::{DataState, JobKind, JobState, MemberReport, ServerState, Standing, ThreadState, VolumeTrouble};
 use topology::gtid::GtidSet;
-use topology::record::{Phase, Record};
+use topology::record::{GivenUp, Phase, Record};
 use wire::{Command, Endpoint, Outcome};
 
 #[path = "agent/alone.rs"]
@@ -267,6 +267,23 @@ async fn a_tail_that_is_no_change_of_rows_or_was_committed_by_a_start_is_not_cut
         cluster.stop().await?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_is_not_cut_off_and_its_server_gets_another_name() -> Result {
+    let (cluster, record) = Cluster::serving(2, 1).await?;
+    let (former, primary) = (cluster.member(0), cluster.member(1));
+    let (chosen, tail) = leave_a_tail(&cluster, &record, "INSERT INTO t VALUES (7, 0)").await?;
+    let server = record.primary_server_uuid.expect("a served record");
+    let given_up = GivenUp { epoch: chosen.epoch, servers: vec![server], members: vec![former.name.clone()] };
+    let chosen = Record { generation: chosen.generation + 1, given_up: vec![given_up], ..chosen };
+    let report = former.done(&chosen, Command::Trim { keep: primary.executed().await? }).await?;
+    assert_eq!(report.trimmed, None);
+    let facts = facts(&report)?;
+    assert!(!facts.open && tail.is_subset_of(&facts.executed), "a client may have heard OK: {}", facts.executed);
+    assert_ne!(facts.server_uuid, server, "others may know the numbers that it would issue next");
+    assert_eq!(ids(former).await?, [7], "whoever wants it back can read it");
+    cluster.stop().await
 }
 
 /// Kills the first member's mysqld while a statement waits for an acknowledgement, and opens the second. Returns the

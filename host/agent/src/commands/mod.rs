@@ -21,6 +21,7 @@ use std::time::Duration;
 use topology::record::{Claim, Record};
 use wire::{Command, Outcome, Request, Response, WIRE_VERSION};
 
+use crate::data;
 use crate::member::Member;
 use crate::state::ChangeError;
 
@@ -120,6 +121,9 @@ async fn in_turn(member: &Arc<Member>, record: &Record, command: Command) -> Out
     if member.state.claim() != Some(claim) {
         return superseded(member, claim);
     }
+    if let Err(why) = rename_after_a_loss(member, record) {
+        return failed(format!("the server_uuid cannot be given up: {why}"));
+    }
     match command {
         Command::Initialize => jobs::initialize(member, record, turn),
         Command::Clone { donor } => jobs::clone(member, record, donor, turn),
@@ -157,6 +161,22 @@ fn members_alone(command: &Command) -> Option<String> {
         Command::Promote { .. } | Command::SetAcks { .. } | Command::Drain { .. } | Command::Undrain => "never leads",
     };
     Some(format!("this is a read replica: it {what}"))
+}
+
+/// A server whose later transactions were given up starts under another name: somebody else may hold transactions with
+/// the numbers that it would issue next.
+fn rename_after_a_loss(member: &Member, record: &Record) -> std::io::Result<()> {
+    if member.supervisor.now().running().is_some() || record.primary == member.name() {
+        return Ok(());
+    }
+    let datadir = member.config.datadir();
+    match data::server_uuid(&datadir).filter(|uuid| record.gave_up(*uuid)) {
+        Some(uuid) => {
+            tracing::warn!(%uuid, "transactions of this server were given up: it starts under another name");
+            data::forget_server_uuid(&datadir)
+        }
+        None => Ok(()),
+    }
 }
 
 fn busy(member: &Member) -> Outcome {

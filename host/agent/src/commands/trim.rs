@@ -42,6 +42,9 @@ pub async fn trim(member: &Arc<Member>, record: &Record, keep: &GtidSet) -> Outc
 
 async fn cut_excess(member: &Arc<Member>, record: &Record, keep: &GtidSet) -> anyhow::Result<()> {
     let own = member.state.get().opened_as(member.incarnation());
+    if own.iter().any(|server| record.gave_up(*server)) {
+        anyhow::bail!("what it committed last may have been acknowledged before it was given up");
+    }
     let config = Arc::clone(&member.config);
     let keep = keep.clone();
     let look = move || trim::excess(&config.datadir(), my_cnf::BINLOG, &keep, &own);

@@ -155,6 +155,10 @@ fn facts(view: &View<'_>, status: &MysqlClusterStatus, style: Style) -> String {
         }
         None => say("record", "there is none yet".to_owned(), Tone::Doubtful),
     }
+    for (number, member) in status.members.iter().filter(|member| member.holds.is_some()).enumerate() {
+        let subject = if number == 0 { "known to be held" } else { "" };
+        say(subject, format!("{}: {}", member.name, known(member.holds.as_deref())), Tone::Doubtful);
+    }
     let policy = status.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref());
     match policy {
         Some(policy) => {
@@ -203,6 +207,10 @@ fn promise(record: &Record) -> String {
     let mut text = format!("{} vote; a commit waits for {} {replicas}", names.join(", "), record.acks);
     if let Some(raising) = record.raising_acks {
         let _ = write!(text, ", {raising} being introduced");
+    }
+    for given_up in record.given_up.iter().filter(|given_up| !given_up.servers.is_empty()) {
+        let _ =
+            write!(text, "; epoch {} went on without what only {} held", given_up.epoch, given_up.members.join(", "));
     }
     if let Some(leaving) = &record.leaving {
         let _ = write!(text, "; {leaving} is leaving");

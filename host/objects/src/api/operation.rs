@@ -29,12 +29,16 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "To", type_ = "string", json_path = ".status.to"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.member) == (self.type == 'Rebuild')").message(
     "spec.member: a Rebuild needs it, expected the name of a pod, and nothing else has it"
 ))]
 #[x_kube(validation = Rule::new("!has(self.to) || self.type == 'Switchover'").message(
     "spec.to: only a Switchover has it; expected no such field"
+))]
+#[x_kube(validation = Rule::new("has(self.epoch) == (self.type == 'AcceptDataLoss')").message(
+    "spec.epoch: an AcceptDataLoss needs it as its confirmation, expected the epoch of the record, and nothing else has it"
 ))]
 #[x_kube(validation = Rule::new("self == oldSelf").message(
     "spec: an operation is carried out once and cannot be changed; create another MysqlOperation"
@@ -54,8 +58,12 @@ pub struct MysqlOperationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub member: Option<String>,
-    /// How many seconds a switchover may take before it is given up and undone, or a rebuild until its copy begins;
-    /// a copy that has begun takes as long as it takes. 30 if not given.
+    /// AcceptDataLoss: the epoch in which the cluster waits. It is the confirmation: in any other epoch nothing is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub epoch: Option<i64>,
+    /// How many seconds a switchover may take before it is given up and undone, a rebuild until its copy begins, or an
+    /// accepted loss until somebody leads; a copy that has begun takes as long as it takes. 30 if not given.
     #[serde(default = "thirty")]
     #[schemars(range(min = 1, max = 3600))]
     pub timeout_seconds: i32,
@@ -73,6 +81,9 @@ pub enum OperationType {
     /// Replace the data of a replica by a copy of another member's: for one that holds transactions which no primary
     /// committed, or whose data is in doubt. The old data is kept until the new is good.
     Rebuild,
+    /// Go on without members that are needed to know what was acknowledged and that do not come back. Only where the
+    /// cluster waits for them. What only they hold is lost to the cluster, acknowledged or not; it stays on their volumes.
+    AcceptDataLoss,
 }
 
 /// How far an operation has come.
@@ -112,6 +123,12 @@ pub struct MysqlOperationStatus {
     /// Rebuild: which copy of the data is to be replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<String>,
+    /// AcceptDataLoss: the GTID set that was gone on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+    /// AcceptDataLoss: the members without which it was gone on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// When it was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,

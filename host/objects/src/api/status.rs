@@ -174,6 +174,9 @@ pub struct MemberStatus {
     /// Whether it applies what it received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applying: Option<bool>,
+    /// While nobody can lead because too few members answer: the GTID set that it is known to hold, or why none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<String>,
     /// What is wrong with it, or what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 
-use super::{MysqlCluster, crds};
+use super::{MysqlCluster, MysqlOperation, crds};
 
 fn named(name: &str, spec: &str) -> MysqlCluster {
     let yaml =
@@ -81,12 +81,45 @@ fn what_would_lose_or_ignore_something_cannot_change(#[case] old: &str, #[case] 
     assert!(refusal.contains(field), "{refusal}");
 }
 
+fn operation(spec: &str) -> MysqlOperation {
+    let yaml = format!("apiVersion: grampus.dev/v1alpha1\nkind: MysqlOperation\nmetadata: {{name: x}}\nspec: {spec}\n");
+    serde_saphyr::from_str(&yaml).unwrap()
+}
+
+#[rstest]
+#[case("{cluster: shop, type: Switchover}")]
+#[case("{cluster: shop, type: Switchover, to: shop-1}")]
+#[case("{cluster: shop, type: Rebuild, member: shop-1}")]
+#[case("{cluster: shop, type: AcceptDataLoss, epoch: 7}")]
+fn what_can_be_asked_is_let_pass(#[case] spec: &str) {
+    operation(spec).validate_cel().unwrap();
+}
+
+#[rstest]
+#[case("{cluster: shop, type: AcceptDataLoss}", "spec.epoch")]
+#[case("{cluster: shop, type: AcceptDataLoss, epoch: 7, to: shop-1}", "spec.to")]
+#[case("{cluster: shop, type: Rebuild, member: shop-1, epoch: 7}", "spec.epoch")]
+#[case("{cluster: shop, type: Switchover, member: shop-1}", "spec.member")]
+fn what_cannot_be_asked_is_refused(#[case] spec: &str, #[case] field: &str) {
+    let refusal = operation(spec).validate_cel().unwrap_err().to_string();
+    assert!(refusal.contains(field), "{refusal}");
+}
+
+#[test]
+fn an_acceptance_cannot_be_turned_into_one_of_another_epoch() {
+    let (old, new): (MysqlOperation, MysqlOperation) =
+        ["{cluster: shop, type: AcceptDataLoss, epoch: 7}", "{cluster: shop, type: AcceptDataLoss, epoch: 8}"]
+            .map(operation)
+            .into();
+    assert!(new.validate_cel_update(&old).is_err());
+}
+
 /// A mode that is not built is refused by the schema and not ignored.
 #[test]
 fn only_modes_that_exist_are_in_the_schema() {
     let text = serde_json::to_value(crds()).unwrap().to_string();
     assert!(text.contains(r#""enum":["Enforce"]"#), "the modes of a policy");
-    assert!(text.contains(r#""enum":["Switchover","Rebuild"]"#), "the types of an operation");
+    assert!(text.contains(r#""enum":["Switchover","Rebuild","AcceptDataLoss"]"#), "the types of an operation");
     assert!(!text.contains("onBlocked"), "a field that nothing honours");
 }
 

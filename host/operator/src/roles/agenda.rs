@@ -9,10 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use objects::api::{MysqlOperation, MysqlOperationSpec, MysqlOperationStatus, OperationType, Outcome};
+use topology::assess::Assessment;
 use topology::facts::{DataState, JobState};
 use topology::record::{Phase, Record};
-use topology::snapshot::{MemberView, Rebuild, Snapshot, Switchover};
+use topology::snapshot::{AcceptLoss, MemberView, Rebuild, Snapshot, Switchover};
 
+use super::acceptance::{self, Verdict};
 use super::cluster::open_primary;
 use super::publish::Choice;
 use crate::Context;
@@ -42,22 +44,27 @@ enum Wish {
     Switchover { from: String, to: Option<String> },
     /// Another copy of the data than this one.
     Rebuild(Rebuild),
+    /// Going on without members that do not answer.
+    AcceptLoss(AcceptLoss),
 }
 
 /// How an operation ends.
+#[derive(Debug)]
 struct End {
     outcome: Outcome,
     message: String,
     to: Option<String>,
+    accepted: Option<String>,
+    missing: Vec<String>,
 }
 
 impl End {
     fn failed(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Failed, message: message.into(), to: None }
+        Self { outcome: Outcome::Failed, message: message.into(), to: None, accepted: None, missing: Vec::new() }
     }
 
     fn succeeded(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Succeeded, message: message.into(), to: None }
+        Self { outcome: Outcome::Succeeded, ..Self::failed(message) }
     }
 }
 
@@ -81,24 +88,37 @@ impl Agenda {
     pub fn rebuild(&self) -> Option<Rebuild> {
         match &self.current.as_ref()?.wish {
             Wish::Rebuild(rebuild) => Some(rebuild.clone()),
-            Wish::Switchover { .. } => None,
+            Wish::Switchover { .. } | Wish::AcceptLoss(_) => None,
         }
     }
 
-    /// Takes up the oldest unfinished operation.
-    pub async fn refresh(&mut self, record: Option<&Record>, leads: bool) {
-        if self.current.is_some() || !leads {
-            return;
+    /// That somebody accepts to lose what absent members hold.
+    pub fn accept_loss(&self) -> Option<AcceptLoss> {
+        match &self.current.as_ref()?.wish {
+            Wish::AcceptLoss(accept) => Some(accept.clone()),
+            Wish::Switchover { .. } | Wish::Rebuild(_) => None,
         }
-        let Some(record) = record.filter(|record| record.phase == Phase::Serving) else { return };
-        let open = self.context.cache.open_operations(&self.key);
+    }
+
+    /// Takes up the oldest unfinished operation. One that accepts a loss goes before the others, which cannot go on without
+    /// a primary and are taken up again after it.
+    pub async fn refresh(&mut self, record: Option<&Record>, leads: bool) {
+        let accepting = self.current.as_ref().is_some_and(|current| matches!(current.wish, Wish::AcceptLoss(_)));
+        let Some(record) = record.filter(|_| leads && !accepting) else { return };
+        let mut open = self.context.cache.open_operations(&self.key);
         // The watch may not have shown yet that the last one is finished.
-        let next = open.into_iter().find(|operation| operation.uid() != self.last_finished);
+        open.retain(|operation| operation.uid() != self.last_finished);
+        let accepts = |operation: &&Arc<MysqlOperation>| operation.spec.kind == OperationType::AcceptDataLoss;
+        let next = match open.iter().find(accepts) {
+            Some(operation) => Some(operation),
+            None if self.current.is_some() || record.phase != Phase::Serving => None,
+            None => open.first(),
+        };
         let Some(operation) = next else { return };
         let before = operation.status.clone().unwrap_or_default();
         let began = before.started_at.as_ref().map_or_else(Timestamp::now, |time| time.0);
         let lasts = SignedDuration::from_secs(i64::from(operation.spec.timeout_seconds));
-        let (wish, message) = wish(&operation.spec, &before, record);
+        let (wish, message) = wish(&operation.name_any(), &operation.spec, &before, record);
         let current = Current {
             name: operation.name_any(),
             uid: operation.uid().unwrap_or_default(),
@@ -109,11 +129,11 @@ impl Agenda {
         };
         tracing::info!(cluster = %self.key, operation = current.name, message, "operation begins");
         self.current = Some(current);
-        self.write(Outcome::Running, message, None).await;
+        self.write(End { outcome: Outcome::Running, ..End::failed(message) }).await;
     }
 
     /// Finishes the operation if what it asked for is so, cannot be so, or its time is over.
-    pub async fn settle(&mut self, snapshot: &Snapshot, choice: Option<&Choice>) {
+    pub async fn settle(&mut self, snapshot: &Snapshot, assessment: &Assessment, choice: Option<&Choice>) {
         let Some(current) = self.current.as_mut() else { return };
         let Some(record) = &snapshot.record else { return };
         if let Some(reason) = choice.and_then(Choice::reason) {
@@ -123,14 +143,16 @@ impl Agenda {
         let end = match &current.wish {
             Wish::Switchover { from, to } => switched(snapshot, record, choice, from, to.as_deref(), over),
             Wish::Rebuild(rebuild) => rebuilt(snapshot, record, rebuild, over),
+            Wish::AcceptLoss(accept) => accepted(snapshot, record, assessment, accept, over),
         };
-        if let Some(End { outcome, message, to }) = end {
-            self.write(outcome, message, to).await;
+        if let Some(end) = end {
+            self.write(end).await;
             self.last_finished = self.current.take().map(|current| current.uid);
         }
     }
 
-    async fn write(&self, outcome: Outcome, message: String, to: Option<String>) {
+    async fn write(&self, end: End) {
+        let End { outcome, message, to, accepted, missing } = end;
         let Some(current) = &self.current else { return };
         tracing::info!(cluster = %self.key, operation = current.name, ?outcome, message, "operation");
         let finished = outcome != Outcome::Running;
@@ -140,6 +162,8 @@ impl Agenda {
             reason: current.reason.clone(),
             started_at: Some(Time(current.began)),
             finished_at: finished.then(|| Time(Timestamp::now())),
+            accepted,
+            missing,
             ..match &current.wish {
                 Wish::Switchover { from, to: wanted } => MysqlOperationStatus {
                     from: Some(from.clone()),
@@ -150,6 +174,7 @@ impl Agenda {
                     incarnation: Some(rebuild.incarnation.to_string()),
                     ..MysqlOperationStatus::default()
                 },
+                Wish::AcceptLoss(_) => MysqlOperationStatus { to, ..MysqlOperationStatus::default() },
             }
         };
         let patch = serde_json::json!({ "status": status });
@@ -160,7 +185,7 @@ impl Agenda {
 }
 
 /// What an operation asks for, in the words of whoever took it up first, and a sentence about it.
-fn wish(spec: &MysqlOperationSpec, before: &MysqlOperationStatus, record: &Record) -> (Wish, String) {
+fn wish(name: &str, spec: &MysqlOperationSpec, before: &MysqlOperationStatus, record: &Record) -> (Wish, String) {
     match spec.kind {
         OperationType::Switchover => {
             let from = before.from.clone().unwrap_or_else(|| record.primary.clone());
@@ -174,6 +199,11 @@ fn wish(spec: &MysqlOperationSpec, before: &MysqlOperationStatus, record: &Recor
             let incarnation = known.or_else(|| record.incarnation_of(&member)).unwrap_or_default();
             let message = format!("copying the data of {member} anew");
             (Wish::Rebuild(Rebuild { member, incarnation }), message)
+        }
+        OperationType::AcceptDataLoss => {
+            let epoch = spec.epoch.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or_default();
+            let message = format!("going on from epoch {epoch} with the members that answer");
+            (Wish::AcceptLoss(AcceptLoss { epoch, operation: name.to_owned() }), message)
         }
     }
 }
@@ -209,6 +239,26 @@ fn switched(
         let why = refusal.unwrap_or_else(|| "writes under way did not end in time".to_owned());
         End::failed(format!("{why}; the former primary takes writes as before"))
     })
+}
+
+/// How the acceptance of a loss ends, if it does now.
+fn accepted(
+    snapshot: &Snapshot,
+    record: &Record,
+    assessment: &Assessment,
+    accept: &AcceptLoss,
+    over: bool,
+) -> Option<End> {
+    let open = open_primary(snapshot).is_some();
+    match acceptance::verdict(record, open, &assessment.waiting, accept, over)? {
+        Verdict::Failed(message) => Some(End::failed(message)),
+        Verdict::Done { message, missing } => Some(End {
+            to: Some(record.primary.clone()),
+            accepted: Some(record.base.to_string()),
+            missing,
+            ..End::succeeded(message)
+        }),
+    }
 }
 
 /// How a rebuild ends, if it does now.
@@ -260,6 +310,8 @@ mod tests {
             acks: 1,
             raising_acks: None,
             base: topology::gtid::GtidSet::new(),
+            accepted_loss: None,
+            given_up: Vec::new(),
         }
     }
 
@@ -276,6 +328,8 @@ mod tests {
             readers: topology::readers::Readers::default(),
             switchover: None,
             rebuild: None,
+            accept_loss: None,
+            contradicted_ms: 0,
             without_primary_ms: 0,
             raise_barrier: None,
         };

@@ -13,7 +13,7 @@ use objects::api::{MysqlCluster, names};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use topology::assess::{Asked, Assessment, assess};
+use topology::assess::{Asked, Assessment, assess, is_contradicted};
 use topology::decision::{Answer, Trigger};
 use topology::facts::ServerState;
 use topology::gtid::GtidSet;
@@ -24,6 +24,7 @@ use topology::snapshot::{MemberView, Snapshot};
 use wire::Endpoint;
 
 use super::agenda::Agenda;
+use super::doubt::Doubt;
 use super::endpoints::Endpoints;
 use super::execute::{Board, Errand, Memory, PROBE_WITHIN};
 use super::observe::{address_of, observe};
@@ -54,7 +55,8 @@ pub struct Cluster {
     pub(super) without_primary: Option<Instant>,
     pub(super) raise_barrier: Option<GtidSet>,
     pub(super) agenda: Agenda,
-    written_by_us: Option<String>,
+    pub(super) doubt: Doubt,
+    written_by_us: Option<Versioned>,
     turns: Turns,
     loaded: bool,
     records: Records,
@@ -80,6 +82,7 @@ impl Cluster {
             raise_barrier: None,
             written_by_us: None,
             turns: Turns::default(),
+            doubt: Doubt::default(),
             loaded: false,
             board: Board::default(),
             tls: None,
@@ -124,7 +127,11 @@ impl Cluster {
         let wanted = wanted(object);
         for _ in 0..CONSECUTIVE {
             self.agenda.refresh(self.record.as_ref().map(|versioned| &versioned.record), leads).await;
-            let snapshot = self.look(wanted);
+            let mut snapshot = self.look(wanted);
+            if self.doubts(&snapshot) {
+                self.read_again().await;
+                snapshot = self.look(wanted);
+            }
             if object.spec.paused {
                 return Ok(true);
             }
@@ -140,7 +147,7 @@ impl Cluster {
             }
             let choice = self.choose(&snapshot, &mut assessment).await;
             let again = self.act(&snapshot, &assessment.steps, object).await?;
-            self.agenda.settle(&snapshot, choice.as_ref()).await;
+            self.agenda.settle(&snapshot, &assessment, choice.as_ref()).await;
             if !again {
                 let quiet =
                     assessment.steps.is_empty() && assessment.waiting.is_empty() && assessment.question.is_none();
@@ -238,8 +245,8 @@ impl Cluster {
                     self.board.forget_barriers();
                 }
                 self.publisher.advanced(object, snapshot, to, because).await;
-                self.written_by_us = written.version();
-                self.take(written);
+                self.written_by_us = Some(written.clone());
+                self.take(Some(written));
                 if self.turns.moved(*self.context.leads.borrow()) {
                     tracing::warn!(cluster = %self.key, "the operator with the Lease does not see to this; this one does");
                 }
@@ -327,7 +334,8 @@ impl Cluster {
         Ok(self.tls.clone())
     }
 
-    /// Takes the newest record: what this operator wrote last, or what a watch or a read brought since.
+    /// Takes the newest record: what this operator wrote last, or what a watch or a read brought since. That one went back
+    /// does not show here but in [`Cluster::doubts`].
     async fn recall(&mut self) -> anyhow::Result<()> {
         let stored = self.context.cache.topologies.get(&ObjectRef::new(&self.key.name).within(&self.key.namespace));
         let newer = stored.filter(|stored| {
@@ -340,31 +348,51 @@ impl Cluster {
                 // Somebody else saw to what this operator did not: it had better lead.
                 self.context.resign.notify_one();
             }
-            self.take(Versioned::seen(&stored));
+            self.take(Some(Versioned::seen(&stored)));
             self.loaded = true;
         }
         if !self.loaded {
             let read = self.records.read(&self.key.name).await?;
             self.loaded = true;
-            match read {
-                Some(read) => self.take(read),
-                None => self.record = None,
-            }
+            self.take(read);
         }
         Ok(())
     }
 
-    fn take(&mut self, versioned: Versioned) {
-        if self.record.as_ref().map(Versioned::version) != Some(versioned.version()) {
-            self.record_seen = Instant::now();
-        }
-        self.record = Some(versioned);
+    /// Whether the record has to be read again, because a member or the watch knows of another one. It may have been
+    /// deleted, or an older one been restored, and neither shows as a newer one.
+    fn doubts(&mut self, snapshot: &Snapshot) -> bool {
+        let stored = self.context.cache.topologies.get(&ObjectRef::new(&self.key.name).within(&self.key.namespace));
+        let version = self.record.as_ref().and_then(Versioned::version);
+        let now = Instant::now();
+        self.doubt.watch_differs(stored.and_then(|stored| stored.resource_version()) != version, now);
+        self.doubt.contradicted(is_contradicted(snapshot), now);
+        self.doubt.calls_for_a_read(now)
     }
 
-    /// Whether the record stands as this operator wrote it.
+    /// Takes the record as it is, older or not. Without an answer the one from before has to do.
+    async fn read_again(&mut self) {
+        match self.records.read(&self.key.name).await {
+            Ok(read) => self.take(read),
+            Err(error) => tracing::warn!(cluster = %self.key, %error, "the record could not be read again"),
+        }
+    }
+
+    fn take(&mut self, versioned: Option<Versioned>) {
+        let version = |versioned: &Option<Versioned>| versioned.as_ref().and_then(Versioned::version);
+        if version(&self.record) != version(&versioned) {
+            self.record_seen = Instant::now();
+        }
+        self.record = versioned;
+    }
+
+    /// Whether the record stands as this operator wrote it. After a restore of etcd a version may be given twice, so the
+    /// words count too.
     pub(super) fn record_is_ours(&self) -> bool {
-        let version = self.record.as_ref().and_then(Versioned::version);
-        version.is_some() && version == self.written_by_us
+        match (&self.record, &self.written_by_us) {
+            (Some(now), Some(written)) => now.version() == written.version() && now.record == written.record,
+            _ => false,
+        }
     }
 
     /// Whether a copy of a member's data may begin there.

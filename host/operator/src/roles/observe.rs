@@ -42,6 +42,8 @@ pub fn observe(cluster: &Cluster, wanted: Wanted) -> Snapshot {
         readers: readers(cluster, wanted),
         switchover: cluster.agenda.switchover(),
         rebuild: cluster.agenda.rebuild(),
+        accept_loss: cluster.agenda.accept_loss(),
+        contradicted_ms: cluster.doubt.contradicted_ms(tokio::time::Instant::now()),
         without_primary_ms: cluster.without_primary.map_or(0, |since| millis(since.elapsed())),
         raise_barrier: cluster.raise_barrier.clone(),
     }

@@ -33,6 +33,9 @@ const MANAGER: &str = "grampus/topology";
 /// How often a status is written when only a lag in it changed.
 const LAG_EVERY: Duration = Duration::from_secs(10);
 
+/// How long the watch may take to show what was written: some milliseconds, as a rule.
+const WATCH_LAG: Duration = Duration::from_secs(2);
+
 /// How long something has to be so before it is worth an Event: a freeze lasts tens of milliseconds.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 
@@ -182,6 +185,9 @@ impl Publisher {
                 };
                 (type_, reason, format!("epoch {}: {because}", to.epoch))
             }
+            Phase::Promoting if before.is_some_and(|before| before.given_up.len() < to.given_up.len()) => {
+                (EventType::Warning, "DataLossAccepted", status::loss(to, because))
+            }
             Phase::Promoting if before.is_some_and(|before| before.phase == Phase::Promoting) => {
                 (EventType::Normal, "MembersChanged", because.to_owned())
             }
@@ -256,6 +262,9 @@ impl Publisher {
         self.tell(object, snapshot, assessment).await;
         self.tell_trimmed(object, snapshot).await;
         self.context.metrics.cluster(&self.key, snapshot, &status);
+        if self.was_erased(object) {
+            self.published = None;
+        }
         if let Some(published) = &self.published {
             if *published == status {
                 return;
@@ -278,12 +287,21 @@ impl Publisher {
         }
     }
 
+    /// Whether somebody emptied the status that was published. The watch shows what was written a moment late.
+    fn was_erased(&self, object: &MysqlCluster) -> bool {
+        let seen = object.status.as_ref().map_or(0, |status| status.members.len());
+        let written = self.published.as_ref().map_or(0, |status| status.members.len());
+        seen == 0 && written > 0 && self.published_at.elapsed() >= WATCH_LAG
+    }
+
     /// An Event for what a person has to know, once for each different thing that lasts.
     async fn tell(&mut self, object: &MysqlCluster, snapshot: &Snapshot, assessment: &Assessment) {
         let urgent = assessment.waiting.iter().find_map(|waiting| match waiting {
             Waiting::Quorum(_) => Some(("NoQuorum", waiting.to_string())),
             Waiting::Errant { .. } => Some(("ErrantTransactions", waiting.to_string())),
-            Waiting::Adoption { .. } => Some(("RecordMissing", waiting.to_string())),
+            Waiting::GivenUp { .. } => Some(("GivenUpTransactions", waiting.to_string())),
+            Waiting::Adoption { found: None, .. } => Some(("RecordMissing", waiting.to_string())),
+            Waiting::Adoption { found: Some(_), .. } => Some(("RecordStale", waiting.to_string())),
             Waiting::Foreign { .. } => Some(("ForeignData", waiting.to_string())),
             Waiting::Replaced { .. } => Some((REPLACED, waiting.to_string())),
             _ => None,

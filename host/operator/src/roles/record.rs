@@ -89,6 +89,8 @@ impl Records {
         match written {
             Ok(object) => Ok(Versioned::seen(&object)),
             Err(kube::Error::Api(status)) if status.code == 409 => Err(ReplaceError::Conflict),
+            // It was deleted meanwhile.
+            Err(kube::Error::Api(status)) if status.code == 404 && before.is_some() => Err(ReplaceError::Conflict),
             Err(error) => Err(ReplaceError::Api(error)),
         }
     }

@@ -1,4 +1,4 @@
-//! How a cluster gets its first data and its first primary, and how it gets its record back.
+//! How a cluster gets its first data and its first primary.
 //!
 //! Data is made only where every member was heard of and none has any. This module must never take a member
 //! that does not answer for an empty one.
@@ -10,7 +10,7 @@ use crate::record::{Member, Phase, Record};
 use crate::snapshot::{MemberView, Probe, Snapshot};
 
 use super::maintain::{command, maintain, replicates_from};
-use super::{Assessment, Waiting};
+use super::{Assessment, Waiting, adopt};
 
 /// Whether the record is that of a cluster whose first primary has never opened.
 pub(super) fn is_under_way(record: &Record) -> bool {
@@ -19,20 +19,11 @@ pub(super) fn is_under_way(record: &Record) -> bool {
 
 /// A cluster without a record: new, or re-created over old volumes.
 pub(super) fn without_record(snapshot: &Snapshot) -> Assessment {
-    let missing: Vec<_> = snapshot.members.iter().filter_map(unheard).collect();
-    let stored = snapshot.members.iter().filter_map(|member| member.report()?.record.clone());
-    if let Some(newest) = stored.max_by_key(Record::claim) {
-        return adopt(snapshot, &newest);
+    if let Some(recovery) = adopt::lost(snapshot) {
+        return recovery;
     }
-    if !missing.is_empty() {
-        return Assessment { waiting: vec![Waiting::Members { missing }], ..Assessment::default() };
-    }
-    let with_data =
-        snapshot.members.iter().find(|member| member.report().is_some_and(|report| report.data != DataState::Empty));
-    if let Some(member) = with_data {
-        let needs =
-            format!("{} has data that no record belongs to; restore the record or remove that volume", member.name);
-        return Assessment { waiting: vec![Waiting::Adoption { needs }], ..Assessment::default() };
+    if let Some(objection) = not_blank(snapshot.members.iter(), None) {
+        return Assessment { waiting: vec![objection], ..Assessment::default() };
     }
     // A read replica that does not answer is not waited for: if it holds something, it is left as it is later on.
     let reader = snapshot
@@ -45,7 +36,7 @@ pub(super) fn without_record(snapshot: &Snapshot) -> Assessment {
             "every member is empty, and the read replica {} has data; restore a member's volume or delete that claim",
             reader.name()
         );
-        return Assessment { waiting: vec![Waiting::Adoption { needs }], ..Assessment::default() };
+        return Assessment { waiting: vec![Waiting::Adoption { found: None, needs }], ..Assessment::default() };
     }
     let Some(first) = snapshot.members.first() else { return Assessment::default() };
     let record = Record {
@@ -60,28 +51,27 @@ pub(super) fn without_record(snapshot: &Snapshot) -> Assessment {
         acks: 0,
         raising_acks: None,
         base: GtidSet::new(),
+        accepted_loss: None,
+        given_up: Vec::new(),
     };
     let because = format!("every volume is empty; {} makes the first data", first.name);
     Assessment { steps: vec![Step::Advance { to: Box::new(record), because }], ..Assessment::default() }
 }
 
-/// Takes over the newest record that the members remember, once all of its members were heard of: none of them
-/// can then remember a newer one.
-fn adopt(snapshot: &Snapshot, newest: &Record) -> Assessment {
-    let silent =
-        newest.members.iter().filter(|member| snapshot.member(&member.name).and_then(MemberView::report).is_none());
-    let silent: Vec<_> = silent.map(|member| member.name.clone()).collect();
-    if !silent.is_empty() {
-        let needs = format!("every member of epoch {} has to answer; missing: {}", newest.epoch, silent.join(", "));
-        return Assessment { waiting: vec![Waiting::Adoption { needs }], ..Assessment::default() };
+/// Why data must not be made: somebody was not heard of, or has some.
+fn not_blank<'a>(mut others: impl Iterator<Item = &'a MemberView> + Clone, found: Option<u64>) -> Option<Waiting> {
+    let missing: Vec<_> = others.clone().filter_map(unheard).collect();
+    if !missing.is_empty() {
+        return Some(Waiting::Members { missing });
     }
-    let to = Record { epoch: newest.epoch + 1, phase: Phase::Freezing, generation: 0, ..newest.clone() };
-    let because = format!("the record was lost; epoch {} is what the members remember", newest.epoch);
-    Assessment { steps: vec![Step::Advance { to: Box::new(to), because }], ..Assessment::default() }
+    let with_data = others.find(|member| member.report().is_some_and(|report| report.data != DataState::Empty))?;
+    let needs =
+        format!("{} has data that no record belongs to; restore the record or remove that volume", with_data.name);
+    Some(Waiting::Adoption { found, needs })
 }
 
 /// Whoever has not been heard of, and why.
-fn unheard(member: &MemberView) -> Option<(String, String)> {
+pub(super) fn unheard(member: &MemberView) -> Option<(String, String)> {
     let why = match (&member.probe, &member.pod) {
         (Probe::Known { .. }, _) => return None,
         (_, None) => "no pod yet".to_owned(),
@@ -104,12 +94,12 @@ pub(super) fn first_primary(snapshot: &Snapshot, record: &Record) -> Assessment 
         return Assessment { waiting: vec![Waiting::Members { missing: vec![missing] }], ..Assessment::default() };
     }
     match record.phase {
-        Phase::Freezing => initialize(record, primary),
+        Phase::Freezing => initialize(snapshot, record, primary),
         Phase::Promoting | Phase::Serving => open(snapshot, record, primary),
     }
 }
 
-fn initialize(record: &Record, primary: &MemberView) -> Assessment {
+fn initialize(snapshot: &Snapshot, record: &Record, primary: &MemberView) -> Assessment {
     let mut assessment = Assessment::default();
     let Some(report) = primary.report() else { return assessment };
     if let (Some(incarnation), Some(facts)) = (report.data.incarnation(), primary.server()) {
@@ -131,16 +121,25 @@ fn initialize(record: &Record, primary: &MemberView) -> Assessment {
         }
         Some(JobState::Failed { error }) => {
             assessment.waiting.push(waiting_for(primary, format!("initializing failed: {error}")));
-            command(&mut assessment, primary, Order::Initialize);
+            make(snapshot, record, primary, &mut assessment);
         }
         Some(JobState::Done) => {
             assessment.waiting.push(waiting_for(primary, "starting mysqld".to_owned()));
             command(&mut assessment, primary, Order::Start);
         }
         None if report.data.incarnation().is_some() => command(&mut assessment, primary, Order::Start),
-        None => command(&mut assessment, primary, Order::Initialize),
+        None => make(snapshot, record, primary, &mut assessment),
     }
     assessment
+}
+
+/// Looks once more before data is made: this record may be one that a restored etcd brought back from the first day.
+fn make(snapshot: &Snapshot, record: &Record, primary: &MemberView, assessment: &mut Assessment) {
+    let others = snapshot.members.iter().filter(|member| member.name != primary.name);
+    match not_blank(others, Some(record.epoch)) {
+        Some(objection) => assessment.waiting.push(objection),
+        None => command(assessment, primary, Order::Initialize),
+    }
 }
 
 fn open(snapshot: &Snapshot, record: &Record, primary: &MemberView) -> Assessment {

@@ -7,8 +7,8 @@ use crate::decision::{Question, Trigger};
 use crate::facts::{ServerFacts, ServerState, ThreadState, VolumeTrouble};
 use crate::gtid::GtidSet;
 use crate::guard::prospective_quorum;
-use crate::plan::{Order, Step, claim};
-use crate::quorum::{Quorum, TooFew, candidates, quorum, voters};
+use crate::plan::{Order, Step, claim, claim_without};
+use crate::quorum::{Quorum, TooFew, candidates, last_primary, quorum, voters};
 use crate::record::{Phase, Record};
 use crate::snapshot::{MemberView, Probe, Snapshot};
 
@@ -121,12 +121,26 @@ fn closed(snapshot: &Snapshot, record: &Record, primary: &MemberView, facts: &Se
 /// A second witness decides whether something the operator alone noticed is a loss.
 fn witnessed(snapshot: &Snapshot, record: &Record, why: String) -> Assessment {
     let witnesses = deserters(snapshot, record);
-    let alone = record.members.len() == 1;
-    if witnesses.is_empty() && !alone {
-        let why = format!("{why}, but its replicas still hear from it");
+    if !witnesses.is_empty() {
+        return lost(snapshot, record, format!("{why}; {} lost it too", witnesses.join(", ")));
+    }
+    let hearing = hearing(snapshot, record);
+    if !hearing.is_empty() {
+        let why = format!("{why}, but {} still hear from it", hearing.join(", "));
         return Assessment { waiting: vec![Waiting::Suspicion { why }], ..Assessment::default() };
     }
-    lost(snapshot, record, format!("{why}; {} lost it too", witnesses.join(", ")))
+    // A whole cluster that is only just coming back has nobody to hear of it.
+    lost(snapshot, record, why)
+}
+
+/// Replicas that receive from the primary.
+fn hearing(snapshot: &Snapshot, record: &Record) -> Vec<String> {
+    let replicas = voters(snapshot, record).filter(|member| member.name != record.primary);
+    let hearing = replicas.filter(|member| {
+        let channel = member.server().and_then(|facts| facts.replication.as_ref());
+        channel.is_some_and(|channel| channel.receiver == ThreadState::On)
+    });
+    hearing.map(|member| member.name.clone()).collect()
 }
 
 /// Replicas that no longer receive from the primary.
@@ -152,10 +166,34 @@ fn lost(snapshot: &Snapshot, record: &Record, because: String) -> Assessment {
     match expected(snapshot, record) {
         Ok(()) => Assessment { steps: vec![claim(record, because)], ..Assessment::default() },
         Err(few) => {
+            if let Some(step) = accepted(snapshot, record) {
+                return Assessment { steps: vec![step], ..Assessment::default() };
+            }
             let waiting = vec![Waiting::Suspicion { why: because }, Waiting::Quorum(few)];
             Assessment { steps: revive(snapshot, record), waiting, ..Assessment::default() }
         }
     }
+}
+
+/// The claim of an epoch whose freeze may do without those who cannot be part of it now, if somebody accepts in so many
+/// words what that may lose. Whoever answers with data that votes is waited for all the same.
+fn accepted(snapshot: &Snapshot, record: &Record) -> Option<Step> {
+    let asked = snapshot.accept_loss.as_ref().filter(|asked| asked.epoch == record.epoch)?;
+    let takes_part = |name: &str| {
+        let view = snapshot.member(name);
+        view.is_some_and(|view| view.votes_in(record)) && record.leaving.as_deref() != Some(name)
+    };
+    let names = record.members.iter().map(|member| member.name.clone());
+    let without: Vec<_> = names.filter(|name| !takes_part(name)).collect();
+    // With nobody there, there is nothing to go on with.
+    (without.len() < record.members.len()).then_some(())?;
+    let because = format!(
+        "operation {} accepts to go on from epoch {} without {}",
+        asked.operation,
+        record.epoch,
+        if without.is_empty() { "proof".to_owned() } else { without.join(", ") }
+    );
+    Some(claim_without(record, without, because))
 }
 
 /// Whether enough members answer for a freeze to be complete.
@@ -181,13 +219,19 @@ fn expected(snapshot: &Snapshot, record: &Record) -> Result<(), TooFew> {
         Probe::Known { .. } => "its mysqld does not answer".to_owned(),
     };
     let missing = unfit.into_iter().map(|member| (member.name.clone(), why(member))).collect();
-    Err(TooFew { needed, counted: fit.into_iter().map(|member| member.name.clone()).collect(), missing })
+    let counted = fit.into_iter().map(|member| member.name.clone()).collect();
+    Err(TooFew { needed, counted, missing, last_primary: last_primary(snapshot, record) })
 }
 
-/// Starts the servers that could help, without telling them whom to follow.
+/// Starts the servers that could help, without telling them whom to follow. One that does not know yet that it votes
+/// must not learn it before the primary does, and restarts by itself.
 fn revive(snapshot: &Snapshot, record: &Record) -> Vec<Step> {
+    let knows = |member: &MemberView| {
+        member.remembered().is_some_and(|stored| stored.incarnation_of(&member.name) == member.incarnation())
+    };
     let stopped = voters(snapshot, record).filter(|member| member.name != record.primary).filter(|member| {
-        member.available && matches!(member.report().map(|report| &report.server), Some(ServerState::Stopped { .. }))
+        let stopped = matches!(member.report().map(|report| &report.server), Some(ServerState::Stopped { .. }));
+        stopped && member.available && knows(member)
     });
     stopped.map(|member| Step::Command { member: member.name.clone(), order: Order::Start }).collect()
 }
@@ -212,7 +256,10 @@ pub(super) fn freezing(snapshot: &Snapshot, record: &Record) -> Assessment {
     match quorum(snapshot, record) {
         Ok(_) if patient => {}
         Ok(quorum) => assessment.question = Some(asked(snapshot, record, &quorum)),
-        Err(few) => assessment.waiting.push(Waiting::Quorum(few)),
+        Err(few) => match accepted(snapshot, record) {
+            Some(step) => assessment.steps = vec![step],
+            None => assessment.waiting.push(Waiting::Quorum(few)),
+        },
     }
     assessment
 }

@@ -6,11 +6,11 @@
 use crate::facts::{DataState, JobKind, JobState, MemberReport, ServerFacts, ServerState, Standing, ThreadState};
 use crate::gtid::GtidSet;
 use crate::plan::{Order, Step};
-use crate::quorum::{errant_transactions, illegal_transactions};
+use crate::quorum::{errant_transactions, given_up_transactions, illegal_transactions};
 use crate::record::{Member, Phase, Record};
 use crate::snapshot::{MemberView, Snapshot};
 
-use super::{Assessment, Waiting};
+use super::{Assessment, Waiting, spread};
 
 /// Gives a command to a member that can take one.
 pub(super) fn command(assessment: &mut Assessment, member: &MemberView, order: Order) {
@@ -34,6 +34,7 @@ pub(super) fn maintain(snapshot: &Snapshot, record: &Record, assessment: &mut As
     if record.phase == Phase::Serving && primary_facts.open {
         raise_acks(snapshot, record, primary, assessment);
         acknowledgements(snapshot, record, primary_facts, assessment);
+        spread::in_order(snapshot, record, primary, assessment);
     }
 }
 
@@ -100,7 +101,13 @@ impl Care<'_> {
     fn start(&self, report: &MemberReport, assessment: &mut Assessment) {
         let read = self.member.known_transactions().is_some();
         let legal = read && illegal_transactions(self.record, self.member).is_empty();
-        if legal || report.opened_in_epoch.is_none() || self.holds_what_is_missing() {
+        let given_up = given_up_transactions(self.record, self.member);
+        if !given_up.is_empty() || report.opened_as.iter().any(|server| self.record.gave_up(*server)) {
+            // Its client may have heard OK, so nothing is cut off. Started, it can be read by whoever wants it back.
+            self.wait(assessment, "starting mysqld with all it has".to_owned());
+            self.tell_given_up(assessment, &given_up);
+            command(assessment, self.member, Order::Start);
+        } else if legal || report.opened_in_epoch.is_none() || self.holds_what_is_missing() {
             // Whoever is about to lead may need what only this member has.
             self.wait(assessment, "starting mysqld".to_owned());
             command(assessment, self.member, Order::Start);
@@ -173,6 +180,11 @@ impl Care<'_> {
     /// A member with transactions that the primary's history does not hold. A former primary's tail was never
     /// acknowledged, so the copy that holds it is replaced; anything else is for a person.
     fn set_aside(&self, assessment: &mut Assessment, cloning: &mut bool) {
+        let given_up = given_up_transactions(self.record, self.member);
+        if !given_up.is_empty() {
+            self.tell_given_up(assessment, &given_up);
+            return;
+        }
         let errant = errant_transactions(self.snapshot, self.record, self.member);
         if !errant.is_empty() {
             let transactions = errant.to_string();
@@ -181,6 +193,13 @@ impl Care<'_> {
         }
         if self.record.phase == Phase::Serving && self.primary_facts.open {
             self.rebuild(assessment, cloning, "it holds transactions that were never acknowledged");
+        }
+    }
+
+    fn tell_given_up(&self, assessment: &mut Assessment, given_up: &GtidSet) {
+        if !given_up.is_empty() {
+            let (member, transactions) = (self.member.name.clone(), given_up.to_string());
+            assessment.waiting.push(Waiting::GivenUp { member, transactions });
         }
     }
 
@@ -198,8 +217,11 @@ impl Care<'_> {
             return Some(format!("is copied anew once {} is open", self.primary.name));
         }
         let needed = self.record.effective_acks() as usize;
-        let others = acknowledging(self.snapshot, self.record).iter().filter(|name| **name != self.member.name).count();
-        (others < needed).then(|| {
+        let acknowledging = acknowledging(self.snapshot, self.record);
+        let others = acknowledging.iter().filter(|name| **name != self.member.name).count();
+        // One that is left out already gives no acknowledgement that would be missed, and will not either.
+        let left_out = others == acknowledging.len() && !illegal_transactions(self.record, self.member).is_empty();
+        (others < needed && !left_out).then(|| {
             format!("is copied anew once {needed} other replicas acknowledge, or writes would stop; {others} do")
         })
     }

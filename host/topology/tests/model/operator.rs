@@ -197,6 +197,9 @@ impl World {
             readers: Readers::default(),
             switchover,
             rebuild: self.rebuild.clone(),
+            accept_loss: None,
+            // The least patience: whoever sees an old record has only the compare-and-swap against it.
+            contradicted_ms: 5_000,
             without_primary_ms: 0,
             raise_barrier: raised.map(|(_, barrier)| barrier.clone()),
             record,

@@ -12,7 +12,8 @@ use topology::snapshot::{Probe, Snapshot};
 pub enum Rule {
     /// 1: the record changes only by compare-and-swap. Off: whoever writes last wins.
     CompareAndSwap,
-    /// 1: agents refuse what is older than what they promised. Off: they store and obey anything.
+    /// 1: agents refuse what is older than what they promised. Off: they store and obey anything, and what they hold
+    /// tells an operator that is behind nothing.
     RefuseStale,
     /// 2: N−k replicas are frozen. Off: one fewer is enough.
     FreezeQuorum,
@@ -79,6 +80,7 @@ impl Rules {
                 }
             }
             Some(Rule::PrimaryIsNoReplica) => count_the_stopped_primary(snapshot),
+            Some(Rule::RefuseStale) => forget_the_future(snapshot),
             Some(Rule::SilenceIsNotEmptiness) if snapshot.record.is_none() => hear_silence(snapshot),
             _ => {}
         }
@@ -124,6 +126,16 @@ fn count_the_stopped_primary(snapshot: &mut Snapshot) {
     (facts.open, facts.replication) = (false, None);
     report.opened_in_epoch = None;
     report.server = ServerState::Running(Box::new(facts));
+}
+
+/// Agents that promise nothing have nothing to tell an operator that is behind.
+fn forget_the_future(snapshot: &mut Snapshot) {
+    let Some(record) = snapshot.record.clone() else { return };
+    for member in &mut snapshot.members {
+        if let Probe::Known { report, .. } = &mut member.probe {
+            report.record = report.record.take().filter(|stored| record.may_replace(Some(stored)).is_ok());
+        }
+    }
 }
 
 fn hear_silence(snapshot: &mut Snapshot) {

@@ -18,7 +18,7 @@ use topology::gtid::GtidSet;
 use topology::guard::guard;
 use topology::plan::{Order, Step, plan};
 use topology::record::{Phase, Record};
-use topology::snapshot::{Desired, MemberView, PodFacts, Probe, Rebuild, Snapshot, Switchover};
+use topology::snapshot::{AcceptLoss, Desired, MemberView, PodFacts, Probe, Rebuild, Snapshot, Switchover};
 use uuid::Uuid;
 
 /// A transaction: the server that committed it, and its number there.
@@ -60,11 +60,16 @@ pub struct World {
     pub desired: Desired,
     pub switchover: Option<Switchover>,
     pub rebuild: Option<Rebuild>,
+    pub accept_loss: Option<AcceptLoss>,
+    /// Every record there ever was, oldest first.
+    pub past: Vec<Record>,
     pub raised: Option<GtidSet>,
     /// The read replicas.
     pub readers: BTreeMap<String, Node>,
     /// Everything a client was told is safe.
     pub acknowledged: GtidSet,
+    /// What of that was given up, and who held it then.
+    pub forsaken: Vec<(String, GtidSet)>,
     pub log: Vec<String>,
     serial: u128,
 }
@@ -80,9 +85,12 @@ impl World {
             desired: Desired { replicas, acks },
             switchover: None,
             rebuild: None,
+            accept_loss: None,
+            past: Vec::new(),
             raised: None,
             readers: BTreeMap::new(),
             acknowledged: GtidSet::new(),
+            forsaken: Vec::new(),
             log: Vec::new(),
             serial: 1,
         }
@@ -202,6 +210,34 @@ impl World {
         self.nodes.get_mut(name).unwrap().reachable = false;
     }
 
+    /// The machine loses power, and with it what was not fsynced: all that was received and not executed.
+    pub fn reboot(&mut self, name: &str) {
+        self.kill(name);
+        let node = self.nodes.get_mut(name).unwrap();
+        node.good = false;
+        if let Some(server) = &mut node.server {
+            server.received = GtidSet::new();
+        }
+    }
+
+    /// The record is what it was before its last so many changes, and the operator sees that.
+    pub fn restore_record(&mut self, changes_ago: usize) {
+        let index = self.past.len().checked_sub(changes_ago + 1);
+        self.record = index.map(|index| self.past[index].clone());
+        self.ours = false;
+    }
+
+    /// Somebody accepts to go on without whoever does not answer.
+    pub fn accept_loss(&mut self) {
+        let epoch = self.record.as_ref().unwrap().epoch;
+        self.accept_loss = Some(AcceptLoss { epoch, operation: "accept".to_owned() });
+    }
+
+    /// Everything a member holds, running or not.
+    pub fn held(&self, name: &str) -> GtidSet {
+        self.nodes[name].server.as_ref().map(|server| server.executed.union(&server.received)).unwrap_or_default()
+    }
+
     pub fn power_on(&mut self, name: &str) {
         self.nodes.get_mut(name).unwrap().reachable = true;
     }
@@ -224,6 +260,8 @@ impl World {
             members,
             switchover: self.switchover.clone(),
             rebuild: self.rebuild.clone(),
+            accept_loss: self.accept_loss.clone(),
+            contradicted_ms: 5_000,
             without_primary_ms: 0,
             raise_barrier: self.raised.clone(),
             readers: self.reader_views(),
@@ -253,7 +291,7 @@ impl World {
         };
         let server = match &node.server {
             Some(server) if node.running => ServerState::Running(Box::new(self.facts(server))),
-            Some(server) => ServerState::Stopped { exit: None, gtids: Some(server.executed.clone()) },
+            Some(server) => ServerState::Stopped { exit: None, gtids: Some(server.executed.union(&server.received)) },
             None => ServerState::Stopped { exit: None, gtids: None },
         };
         let standing = if node.good { Standing::Good } else { Standing::Unproved { because: "new data".to_owned() } };
@@ -345,6 +383,9 @@ impl World {
                 Step::Advance { to, because } => {
                     self.log.push(format!("{} {}: {because}", to.claim(), to.primary));
                     assert!(to.may_replace(self.record.as_ref()).is_ok(), "the record went back: {:#?}", self.log);
+                    self.check_order(&to);
+                    self.forsake(&to);
+                    self.past.push((*to).clone());
                     self.record = Some(*to);
                     self.ours = true;
                     break;
@@ -357,6 +398,39 @@ impl World {
             }
         }
         busy
+    }
+
+    /// What the adoption of a lost record relies on: a change of members or acks is begun only once enough members know
+    /// of the one before.
+    fn check_order(&self, to: &Record) {
+        let Some(before) = &self.record else { return };
+        if before.phase != Phase::Serving || to.phase != Phase::Serving {
+            return;
+        }
+        let knowing = before.members.iter().filter(|member| {
+            let stored = self.nodes[&member.name].record.as_ref();
+            stored.is_some_and(|stored| stored.claim() >= before.claim())
+        });
+        let needed = (before.effective_acks() as usize + 1).min(before.freeze_quorum());
+        assert!(knowing.count() >= needed, "{} is known to too few: {:#?}", before.claim(), self.log);
+    }
+
+    /// What is accepted as lost must be what the record says, and is not asked for any more.
+    fn forsake(&mut self, to: &Record) {
+        let promotes = to.phase == Phase::Promoting;
+        let Some(given_up) = to.given_up.last().filter(|given_up| promotes && given_up.epoch == to.epoch) else {
+            return;
+        };
+        let lost = self.acknowledged.subtract(&to.base);
+        let named = given_up.servers.iter().fold(GtidSet::new(), |named, server| named.union(&lost.of_server(*server)));
+        assert_eq!(named, lost, "the record does not say under which names: {:#?}", self.log);
+        self.acknowledged = self.acknowledged.subtract(&lost);
+        for name in self.nodes.keys() {
+            let held = self.held(name).intersect(&lost);
+            if !held.is_empty() {
+                self.forsaken.push((name.clone(), held));
+            }
+        }
     }
 
     /// Passes until nothing is left to do.
@@ -373,7 +447,7 @@ impl World {
     fn obey(&mut self, name: &str, order: &Order) {
         self.log.push(format!("{name}: {order}"));
         let Some(record) = self.record.clone() else { return };
-        let (incarnation, uuid) = (self.fresh(), self.fresh());
+        let (incarnation, uuid, renamed) = (self.fresh(), self.fresh(), self.fresh());
         let donor = match order {
             Order::Clone { donor } => self.nodes[donor]
                 .server
@@ -391,11 +465,23 @@ impl World {
             _ => None,
         };
         let committed = self.nodes[&record.primary].server.as_ref().map(|server| server.executed.clone());
+        let primary_knows = self.nodes[&record.primary].record.as_ref().map(Record::claim);
         let node = self.nodes.get_mut(name).unwrap();
         if !node.reachable || record.may_replace(node.record.as_ref()).is_err() {
             return;
         }
+        let newcomer = node.record.as_ref().is_none_or(|stored| stored.incarnation_of(name) != node.incarnation)
+            && node.incarnation.is_some()
+            && record.incarnation_of(name) == node.incarnation;
+        let ahead = newcomer && primary_knows.is_none_or(|stored| stored < record.claim());
+        let settled = record.phase == Phase::Serving && record.primary != name;
+        assert!(!(settled && ahead), "{name} votes by {} before its primary knows: {:#?}", record.claim(), self.log);
+        let node = self.nodes.get_mut(name).unwrap();
         node.record = Some(record.clone());
+        let starts = matches!(order, Order::Start | Order::Follow { .. } | Order::Trim) && !node.running;
+        if let Some(server) = node.server.as_mut().filter(|server| starts && record.gave_up(server.uuid)) {
+            server.uuid = renamed;
+        }
         let opened =
             node.opened_in_epoch.is_some_and(|opened| opened >= record.primary_since_epoch) && record.primary == name;
         match order {
@@ -490,7 +576,7 @@ impl World {
 }
 
 impl Node {
-    fn empty() -> Self {
+    pub fn empty() -> Self {
         Self {
             reachable: true,
             running: false,
@@ -507,7 +593,7 @@ impl Node {
         }
     }
 
-    fn with_data(incarnation: Uuid, uuid: Uuid, executed: GtidSet, good: bool) -> Self {
+    pub fn with_data(incarnation: Uuid, uuid: Uuid, executed: GtidSet, good: bool) -> Self {
         let server = Server {
             uuid,
             executed,

@@ -10,6 +10,7 @@ mod operator;
 mod policies;
 mod readers;
 mod rebuild;
+mod recovery;
 mod scenarios;
 mod switchover;
 mod view;

@@ -104,6 +104,8 @@ fn led() -> Remembered {
         acks: 1,
         raising_acks: None,
         base: "00000000-0000-0000-0000-000000000001:1-9".parse().unwrap(),
+        accepted_loss: None,
+        given_up: Vec::new(),
     };
     let mut remembered = Remembered { record: Some(record), wait_count: Some(1), ..Remembered::default() };
     remembered.open(4, incarnation(), Uuid::from_u128(1));

@@ -32,6 +32,8 @@ fn record() -> Record {
         acks: 1,
         raising_acks: None,
         base: GtidSet::new(),
+        accepted_loss: None,
+        given_up: Vec::new(),
     }
 }
 
@@ -47,6 +49,7 @@ fn member(ordinal: u32, role: MemberRole) -> MemberStatus {
         lag_transactions: follows.map(|_| 0),
         receiving: follows,
         applying: follows,
+        holds: None,
         message: None,
     }
 }

@@ -51,6 +51,7 @@ fn one(snapshot: &Snapshot, assessment: &Assessment, board: &Board, reader: &Rea
         lag_transactions: reader.server().and_then(|facts| lag(snapshot, facts)),
         receiving: channel.map(|channel| channel.receiver == ThreadState::On),
         applying: channel.map(|channel| channel.applier == ThreadState::On),
+        holds: None,
         message: [message(assessment, board, reader.name(), reader.probe()), lateness(snapshot, reader)]
             .into_iter()
             .flatten()

@@ -9,6 +9,7 @@ use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, Statu
 use topology::assess::{Assessment, Waiting};
 use topology::facts::{ServerFacts, ThreadState};
 use topology::gtid::GtidSet;
+use topology::record::Record;
 use topology::snapshot::{MemberView, Probe, Snapshot};
 
 use crate::roles::cluster::open_primary;
@@ -27,10 +28,10 @@ pub(super) fn member_status(
     let channel = member.server().and_then(|facts| facts.replication.as_ref());
     let follows =
         channel.is_some_and(|channel| channel.receiver == ThreadState::On && channel.applier == ThreadState::On);
-    let quarantined = assessment
-        .waiting
-        .iter()
-        .any(|waiting| matches!(waiting, Waiting::Errant { member: who, .. } if *who == member.name));
+    let quarantined = assessment.waiting.iter().any(|waiting| match waiting {
+        Waiting::Errant { member: who, .. } | Waiting::GivenUp { member: who, .. } => *who == member.name,
+        _ => false,
+    });
     let role = match &member.probe {
         Probe::Unreachable { .. } | Probe::NotProbed => MemberRole::Unknown,
         Probe::Known { .. } if leads => MemberRole::Primary,
@@ -50,8 +51,33 @@ pub(super) fn member_status(
         lag_transactions: member.server().and_then(|facts| lag(snapshot, facts)),
         receiving: channel.map(|channel| channel.receiver == ThreadState::On),
         applying: channel.map(|channel| channel.applier == ThreadState::On),
+        holds: waits_for_quorum(assessment).then(|| holds(member)),
         message: message(assessment, board, &member.name, &member.probe),
     }
+}
+
+/// Whether nobody can lead before more members are there.
+fn waits_for_quorum(assessment: &Assessment) -> bool {
+    assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Quorum(_)))
+}
+
+/// What a member is known to hold, for whoever has to decide whether that is enough.
+fn holds(member: &MemberView) -> String {
+    match (&member.probe, member.known_transactions()) {
+        (Probe::Unreachable { .. } | Probe::NotProbed, _) => "not reachable".to_owned(),
+        (Probe::Known { .. }, None) => "not read yet".to_owned(),
+        (Probe::Known { .. }, Some(known)) if known.is_empty() => "nothing".to_owned(),
+        (Probe::Known { .. }, Some(known)) => known.to_string(),
+    }
+}
+
+/// What the Event says about a loss that was accepted: who was missing, the epoch, and what was gone on with.
+pub(super) fn loss(to: &Record, because: &str) -> String {
+    let missing = to.given_up.last().map(|given_up| given_up.members.join(", ")).unwrap_or_default();
+    format!(
+        "epoch {}: a primary is chosen without {missing}, as somebody accepted. {because}. Gone on with: {}",
+        to.epoch, to.base
+    )
 }
 
 /// How many of the primary's transactions a server has not executed.
@@ -64,7 +90,9 @@ pub(super) fn lag(snapshot: &Snapshot, facts: &ServerFacts) -> Option<i64> {
 pub(super) fn message(assessment: &Assessment, board: &Board, name: &str, probe: &Probe) -> Option<String> {
     let waiting = assessment.waiting.iter().find_map(|waiting| match waiting {
         Waiting::Member { member: who, why } if who == name => Some(why.clone()),
-        Waiting::Errant { member: who, .. } if who == name => Some(waiting.to_string()),
+        Waiting::Errant { member: who, .. } | Waiting::GivenUp { member: who, .. } if who == name => {
+            Some(waiting.to_string())
+        }
         Waiting::Replaced { reader: who, .. } | Waiting::Foreign { reader: who } if who == name => {
             Some(waiting.to_string())
         }
@@ -84,6 +112,18 @@ pub(super) fn message(assessment: &Assessment, board: &Board, name: &str, probe:
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
+/// What a person can do who cannot bring anybody back, and what would be gone on with.
+fn way_out(snapshot: &Snapshot) -> String {
+    let known: Vec<_> = snapshot.members.iter().map(|member| format!("{}: {}", member.name, holds(member))).collect();
+    let epoch = snapshot.record.as_ref().map_or(0, |record| record.epoch);
+    format!(
+        "Known to be held: {}. Bring a missing member back; or, to go on without and lose what only they hold: kubectl \
+         grampus accept-data-loss {} --epoch {epoch}",
+        known.join("; "),
+        snapshot.cluster
+    )
+}
+
 /// The conditions that follow from the roles; `before` says since when they hold.
 pub(super) fn conditions(
     snapshot: &Snapshot,
@@ -97,7 +137,7 @@ pub(super) fn conditions(
     let why = if why.is_empty() { "working on it".to_owned() } else { why.join("; ") };
     let all = ready as u32 == snapshot.desired.replicas;
     let blocked = assessment.waiting.iter().find(|waiting| matches!(waiting, Waiting::Acknowledgements { .. }));
-    let quorum = assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Quorum(_)));
+    let quorum = waits_for_quorum(assessment);
     let problem = policy.and_then(|policy| policy.problem.clone());
     let failed = policy.and_then(|policy| policy.failed.clone());
     let now = Time(Timestamp::now());
@@ -121,7 +161,7 @@ pub(super) fn conditions(
         },
         match open {
             Some(primary) => said(PRIMARY_AVAILABLE, true, "PrimaryOpen", format!("{primary} takes writes")),
-            None if quorum => said(PRIMARY_AVAILABLE, false, "NoQuorum", why),
+            None if quorum => said(PRIMARY_AVAILABLE, false, "NoQuorum", format!("{why}. {}", way_out(snapshot))),
             None => said(PRIMARY_AVAILABLE, false, "NoPrimary", why),
         },
         match blocked {
