@@ -15,7 +15,7 @@ use topology::facts::{JobKind, JobState};
 use uuid::Uuid;
 use wire::Endpoint;
 
-use crate::config::Config;
+use crate::config::{Config, FOLLOWER_ACCOUNT};
 use crate::member::Member;
 use crate::sql::{self, Sql, accounts, quote, replication};
 use crate::supervise::{Running, Supervisor};
@@ -96,7 +96,7 @@ async fn check_donor(config: &Config, donor: &Endpoint) -> anyhow::Result<()> {
     let options = OptsBuilder::default()
         .ip_or_hostname(donor.host.as_str())
         .tcp_port(config.mysql_port)
-        .user(Some(config.replication_account()?))
+        .user(Some(FOLLOWER_ACCOUNT))
         .pass(Some(sql::secret(config, "replication-password")?))
         .prefer_socket(false)
         .ssl_opts(Some(tls));
@@ -186,7 +186,7 @@ impl Recipient {
             .await?;
         let statement = format!(
             "CLONE INSTANCE FROM {}@{}:{} IDENTIFIED BY {} DATA DIRECTORY = {} REQUIRE SSL",
-            quote(&config.replication_account()?),
+            quote(FOLLOWER_ACCOUNT),
             quote(&donor.host),
             config.mysql_port,
             quote(&sql::secret(config, "replication-password")?),

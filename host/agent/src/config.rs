@@ -164,26 +164,35 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::ordinal`].
-    pub fn replication_account(&self) -> anyhow::Result<String> {
-        match self.role {
-            Role::Member => Ok(replication_account(self.ordinal()?)),
-            Role::ReadReplica => Ok(FOLLOWER_ACCOUNT.to_owned()),
-        }
+    pub fn replication_account(&self, acknowledges: bool) -> anyhow::Result<String> {
+        let ordinal = self.ordinal()?;
+        Ok(match self.role {
+            Role::Member if acknowledges => replication_account(ordinal),
+            Role::Member | Role::ReadReplica => FOLLOWER_ACCOUNT.to_owned(),
+        })
     }
 }
 
-/// The replication account of the member with this ordinal: each has its own, so that one can be locked out.
+/// What the name of every member's own replication account begins with.
+pub const OWN_ACCOUNTS: &str = "grampus-repl-";
+
+/// The account under which the member with this ordinal receives while it acknowledges: each has its own, so that one
+/// can be locked out.
 pub fn replication_account(ordinal: u32) -> String {
-    format!("grampus-repl-{ordinal}")
+    format!("{OWN_ACCOUNTS}{ordinal}")
 }
 
-/// The replication account of everybody who follows without a vote: there is nothing to lock out.
+/// The account under which everybody receives and copies who acknowledges nothing. It is never locked.
 pub const FOLLOWER_ACCOUNT: &str = "grampus-follower";
 
 /// The agent's account on its own mysqld.
 pub const ADMIN_ACCOUNT: &str = "grampus";
 
-pub(crate) fn ordinal(pod: &str) -> anyhow::Result<u32> {
+/// The number at the end of a pod's name.
+///
+/// # Errors
+/// A name without one cannot be a member's.
+pub fn ordinal(pod: &str) -> anyhow::Result<u32> {
     let digits = pod.rsplit_once('-').map(|(_, digits)| digits).unwrap_or_default();
     digits
         .parse()

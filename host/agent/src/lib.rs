@@ -66,6 +66,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(keeper::run(Arc::clone(&member)));
     tasks.spawn(volume::run(Arc::clone(&member)));
     tasks.spawn(alone::run(Arc::clone(&member)));
+    tasks.spawn(commands::keep_locks(Arc::clone(&member)));
     tasks.spawn(certificates::run(Arc::clone(&member)));
     tasks.spawn(server::run(Arc::clone(&member), operator));
     tasks.spawn(serve_probes(Arc::clone(&member), probes));

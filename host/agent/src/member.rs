@@ -50,6 +50,8 @@ pub struct Member {
     pub turn: Arc<tokio::sync::Mutex<()>>,
     /// Held for the moment in which the receiver is stopped or started, so that nobody starts it after a freeze.
     pub gate: tokio::sync::Mutex<()>,
+    /// Whom this member lets acknowledge while it leads. Held by whoever changes that.
+    pub locks: tokio::sync::Mutex<crate::commands::Locks>,
     /// The stored claim. Whoever waits under one gives up when it changes.
     pub claims: watch::Sender<Option<Claim>>,
     /// Who listens to it and gives it commands.
@@ -122,6 +124,7 @@ impl Member {
             gate: tokio::sync::Mutex::default(),
             operators: Arc::default(),
             door: Door::default(),
+            locks: tokio::sync::Mutex::default(),
             ending,
             data: RwLock::new(blank.data),
             latest: watch::Sender::new(blank.clone()),

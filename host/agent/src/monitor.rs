@@ -247,6 +247,7 @@ impl Worth {
         let mut levelled = before.clone();
         if let (ServerState::Running(old), ServerState::Running(new)) = (&mut levelled.server, &now.server) {
             old.executed.clone_from(&new.executed);
+            old.owned.clone_from(&new.owned);
             old.received.clone_from(&new.received);
             // Under load this comes and goes with every commit as well.
             old.semi_sync.waiting_commits = new.semi_sync.waiting_commits;
@@ -297,6 +298,7 @@ mod tests {
             server_uuid: uuid::Uuid::nil(),
             version: "9.7.4".to_owned(),
             executed: executed.parse().unwrap(),
+            owned: GtidSet::new(),
             received: GtidSet::new(),
             open,
             offline: !open,

@@ -126,20 +126,22 @@ impl State {
         self.get().record.as_ref().map(Record::claim)
     }
 
-    /// Stores a record, unless it is older than the stored one. Returns the claim that was stored before.
+    /// Stores a record, unless it is older than the stored one. What this data had proved ends with a record in which it
+    /// does not vote: nobody counts on what it remembers any more, so it has to prove itself before anybody does again.
     ///
     /// # Errors
     /// [`ChangeError`]
-    pub async fn offer(&self, record: &Record) -> Result<Option<Claim>, ChangeError> {
-        let mut before = None;
+    pub async fn offer(&self, record: &Record, member: &str, incarnation: Option<Uuid>) -> Result<(), ChangeError> {
         self.change(|now| {
             record.may_replace(now.record.as_ref())?;
-            before = now.record.as_ref().map(Record::claim);
+            let votes = incarnation.is_some() && record.incarnation_of(member) == incarnation;
+            if !votes && now.record.as_ref() != Some(record) {
+                now.proved = None;
+            }
             now.record = Some(record.clone());
             Ok(())
         })
-        .await?;
-        Ok(before)
+        .await
     }
 
     /// Changes something under a claim. The claim is checked in the same step, so that whoever stored a later
@@ -224,8 +226,13 @@ impl Remembered {
         let Some(record) = &self.record else { return false };
         incarnation.is_some()
             && record.incarnation_of(member) == incarnation
-            && record.leaving.as_deref() != Some(member)
+            && record.may_acknowledge(member)
             && self.is_proved(incarnation, boot_id)
+    }
+
+    /// Whether this member is being removed.
+    pub fn is_leaving(&self, member: &str) -> bool {
+        self.record.as_ref().is_some_and(|record| record.leaving.as_deref() == Some(member))
     }
 
     /// Whether this data holds everything it ever acknowledged: it was proved complete, and the machine has not started

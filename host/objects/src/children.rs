@@ -22,7 +22,7 @@ use kube::Resource;
 pub use config::MY_CNF;
 pub use pod::{AGENT, CONTAINER, DATA};
 pub use service::MYSQL_PORT_NAME;
-pub use stateful_set::TEMPLATE_VERSION;
+pub use stateful_set::{TEMPLATE_VERSION, pods};
 
 use crate::api::{MysqlCluster, labels};
 use crate::validate::{Identity, ValidatedCluster};

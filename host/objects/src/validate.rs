@@ -101,6 +101,14 @@ fn replicas(spec: &MysqlClusterSpec, problems: &mut Vec<Problem>) -> u32 {
     }
 }
 
+/// N and k as the spec asks for them, whether or not the rest of it is valid. None where they cannot be carried out.
+pub fn durability(spec: &MysqlClusterSpec) -> Option<(u32, u32)> {
+    let mut problems = Vec::new();
+    let replicas = replicas(spec, &mut problems);
+    let acks = acks(spec.durability.as_ref(), replicas, &mut problems);
+    problems.is_empty().then_some((replicas, acks))
+}
+
 fn acks(durability: Option<&Durability>, replicas: u32, problems: &mut Vec<Problem>) -> u32 {
     let default = if replicas == 1 { 0 } else { ((replicas - 1) / 2).max(1) };
     let Some(asked) = durability.and_then(|durability| durability.acks) else { return default };

@@ -9,7 +9,8 @@ mod reconcile;
 mod report;
 mod secrets;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -21,7 +22,7 @@ use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
-use objects::api::{MysqlCluster, labels};
+use objects::api::{MysqlCluster, MysqlTopology, labels};
 use objects::children::Installation;
 use objects::validate::InstallationDefaults;
 use tokio_util::sync::CancellationToken;
@@ -96,13 +97,16 @@ async fn serve_term(settings: &Settings, context: &Arc<Context>, term: Cancellat
     let all = watcher::Config::default();
     let ours = all.clone().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
     let ended = term.clone();
-    Controller::new(Api::<Guarded>::all(client.clone()), all)
+    let voters = Voters::default();
+    Controller::new(Api::<Guarded>::all(client.clone()), all.clone())
         .owns(Api::<StatefulSet>::all(client.clone()), ours.clone())
         .owns(Api::<Service>::all(client.clone()), ours.clone())
         .owns(Api::<ConfigMap>::all(client.clone()), ours.clone())
         .owns(Api::<PodDisruptionBudget>::all(client.clone()), ours.clone())
         // A Secret that outlives its cluster has no owner, so its label says whose it is.
         .watches(Api::<Secret>::all(client.clone()), ours, |secret| cluster_of(&secret))
+        // Of a record only who votes matters here: whoever does keeps its pod.
+        .watches(Api::<MysqlTopology>::all(client.clone()), all, move |topology| voters.changed(&topology))
         .graceful_shutdown_on(ended.cancelled_owned())
         .with_config(Config::default().concurrency(8))
         .run(reconcile::reconcile, |_, _, _| Action::requeue(RETRY), worker)
@@ -113,6 +117,20 @@ async fn serve_term(settings: &Settings, context: &Arc<Context>, term: Cancellat
         })
         .await;
     term.cancel();
+}
+
+/// Who voted in each cluster when it was last looked at, so that a change of roles alone makes nobody look.
+#[derive(Debug, Default)]
+struct Voters(Mutex<HashMap<ObjectRef<MysqlTopology>, Vec<String>>>);
+
+impl Voters {
+    fn changed(&self, topology: &MysqlTopology) -> Option<ObjectRef<Guarded>> {
+        let names = topology.spec.record.members.iter().map(|member| member.name.clone()).collect();
+        let key = ObjectRef::from_obj(topology);
+        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Vec::clone(&names));
+        let namespace = topology.namespace()?;
+        (before != Some(names)).then(|| ObjectRef::new(&topology.name_any()).within(&namespace))
+    }
 }
 
 fn cluster_of(secret: &Secret) -> Option<ObjectRef<Guarded>> {

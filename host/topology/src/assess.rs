@@ -7,6 +7,7 @@ mod adopt;
 mod bootstrap;
 mod failover;
 pub(crate) mod maintain;
+mod membership;
 mod readers;
 mod spread;
 
@@ -84,6 +85,13 @@ pub enum Waiting {
         /// What is wrong, and what is missing.
         why: String,
     },
+    /// Too few members know of the last change of members or acks for the next one to begin.
+    Spread {
+        /// How many have to.
+        needed: usize,
+        /// How many do.
+        know: usize,
+    },
     /// Another operator is in the middle of a failover.
     OtherOperator,
     /// The chosen primary has not opened yet.
@@ -148,6 +156,10 @@ impl fmt::Display for Waiting {
             }
             Self::Quorum(few) => write!(out, "{few}"),
             Self::Suspicion { why } => out.write_str(why),
+            Self::Spread { needed, know } => write!(
+                out,
+                "a change of members or acknowledgements waits until {needed} members know of the last one; {know} do"
+            ),
             Self::OtherOperator => out.write_str("another operator is in the middle of a failover"),
             Self::Promotion { primary } => write!(out, "{primary} is chosen and has not opened yet"),
             Self::Acknowledgements { needed, present, missing } => write!(

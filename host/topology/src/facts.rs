@@ -161,6 +161,10 @@ pub struct ServerFacts {
     pub version: String,
     /// `@@gtid_executed`.
     pub executed: GtidSet,
+    /// `@@gtid_owned`: transactions that are in its binary log, or about to be, and not committed yet. A commit that
+    /// waits for acknowledgements is here, with the acknowledgements that it has.
+    #[serde(default)]
+    pub owned: GtidSet,
     /// `RECEIVED_TRANSACTION_SET`: what its relay logs hold or held. Empty where there is no channel.
     pub received: GtidSet,
     /// Whether application accounts may connect and write: neither `offline_mode` nor `super_read_only`.
@@ -176,6 +180,13 @@ pub struct ServerFacts {
 }
 
 impl ServerFacts {
+    /// Everything that its binary log can hold by now. A barrier that left out the commits that wait would miss those
+    /// that are acknowledged a moment later by an acknowledgement given before. What somebody owns under another
+    /// server's name may never be committed, and nobody waits for it.
+    pub fn logged(&self) -> GtidSet {
+        self.executed.union(&self.owned.of_server(self.server_uuid))
+    }
+
     /// Every transaction it has executed or can execute from its relay logs.
     pub fn known(&self) -> GtidSet {
         self.executed.union(&self.received)

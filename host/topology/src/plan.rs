@@ -88,6 +88,8 @@ pub enum Order {
         /// k.
         acks: u32,
     },
+    /// Let nobody acknowledge any more whom the record does not let: lock their accounts and end their connections.
+    Lock,
     /// End every commit that waits, unacknowledged, and mysqld with it.
     Fence,
     /// Let writes under way finish and take no more.
@@ -112,6 +114,7 @@ impl fmt::Display for Order {
             Self::Promote { source: None, .. } => out.write_str("open as primary"),
             Self::Promote { source: Some(source), .. } => write!(out, "catch up from {source} and open as primary"),
             Self::SetAcks { acks } => write!(out, "wait for {acks} acknowledgements"),
+            Self::Lock => out.write_str("lock out whoever may not acknowledge"),
             Self::Fence => out.write_str("fence"),
             Self::Drain => out.write_str("drain"),
             Self::Undrain => out.write_str("take writes again"),
@@ -142,6 +145,8 @@ fn promotion(record: &Record, approved: &Approved) -> Step {
         primary_since_epoch: record.epoch,
         primary_server_uuid: Some(approved.server_uuid()),
         base: approved.required().clone(),
+        // Whoever leads cannot be leaving: its removal begins anew once the role has moved on.
+        leaving: record.leaving.clone().filter(|leaving| leaving != approved.primary()),
         ..record.clone()
     };
     Step::Advance { to: Box::new(to), because: format!("{}: {}", approved.primary(), approved.reason()) }

@@ -74,6 +74,9 @@ pub struct TooFew {
 
 /// The quorum of the record's freeze, or of the members as they stand for a switchover.
 ///
+/// A member that is leaving counts, and is needed: what it acknowledged before it was locked may be nowhere else until
+/// the record lets it go.
+///
 /// # Errors
 /// [`TooFew`] names who is missing and why.
 pub fn quorum(snapshot: &Snapshot, record: &Record) -> Result<Quorum, TooFew> {
@@ -158,9 +161,6 @@ fn frozen(member: &MemberView, record: &Record, memory: Memory) -> Result<GtidSe
     if memory == Memory::Proved && !member.in_good_standing(record) {
         return refuse(code::UNPROVED, "it may have forgotten what it acknowledged".to_owned());
     }
-    if record.leaving.as_deref() == Some(member.name.as_str()) {
-        return refuse(code::LEAVING, "it is being removed".to_owned());
-    }
     if !member.has_stored(record.claim()) {
         return refuse(code::NOT_FROZEN, "it has not stored this claim".to_owned());
     }
@@ -186,6 +186,7 @@ pub fn candidates(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Vec<
         former.for_each(|former| former.ineligible.retain(|reason| reason.code != code::FORMER_PRIMARY));
     }
     pass_over(snapshot, &mut candidates);
+    leave_out_leavers(snapshot, record, &mut candidates);
     candidates
 }
 
@@ -196,6 +197,18 @@ fn pass_over(snapshot: &Snapshot, candidates: &mut [Candidate]) {
     for candidate in candidates.iter_mut().filter(|candidate| another && candidate.is_eligible()) {
         let reason = trouble(candidate).map(|trouble| ineligible(code::VOLUME, trouble.to_string()));
         candidate.ineligible.extend(reason);
+    }
+}
+
+/// Whoever is being removed, or will be, does not lead. Only where a primary is missing and nobody else can lead is it
+/// better than none: it has to move on again later.
+fn leave_out_leavers(snapshot: &Snapshot, record: &Record, candidates: &mut [Candidate]) {
+    let leaves = |candidate: &Candidate| {
+        record.leaving.as_deref() == Some(candidate.name.as_str()) || snapshot.is_surplus(&candidate.name)
+    };
+    let needed = !is_serving(record) && !candidates.iter().any(|other| other.is_eligible() && !leaves(other));
+    for candidate in candidates.iter_mut().filter(|candidate| leaves(candidate) && !needed) {
+        candidate.ineligible.push(ineligible(code::LEAVING, "it is being removed".to_owned()));
     }
 }
 

@@ -51,7 +51,8 @@ pub struct Record {
     pub primary_server_uuid: Option<Uuid>,
     /// The voting members, sorted by name.
     pub members: Vec<Member>,
-    /// A member that is being removed: locked out, but still counted.
+    /// A member that is being removed. It acknowledges nothing any more, and may still be the only one that holds
+    /// what it acknowledged before: until it is out of `members` a freeze needs it like any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<String>,
     /// k: how many replicas hold a transaction before its client hears OK.
@@ -156,6 +157,11 @@ impl Record {
     /// The incarnation under which a pod votes, if it does.
     pub fn incarnation_of(&self, name: &str) -> Option<Uuid> {
         self.members.iter().find(|member| member.name == name).map(|member| member.incarnation)
+    }
+
+    /// Whether a pod's acknowledgement counts, given that it holds the data that votes: it is a member and not leaving.
+    pub fn may_acknowledge(&self, name: &str) -> bool {
+        self.incarnation_of(name).is_some() && self.leaving.as_deref() != Some(name)
     }
 
     /// How many replicas must hold a transaction before its client hears OK: a raise counts as soon as it is

@@ -11,6 +11,11 @@ use crate::gtid::GtidSet;
 use crate::readers::Readers;
 use crate::record::{Claim, Record};
 
+/// How long, in milliseconds, a primary that could not be drained is left alone before it is drained again only because
+/// it is to be removed: every attempt stops writes for some seconds, and a statement that stood in the way may run for
+/// long.
+const REMOVAL_PAUSE_MS: u64 = 60_000;
+
 /// One cluster at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,8 +50,12 @@ pub struct Snapshot {
     pub contradicted_ms: u64,
     /// For how long, in milliseconds, no writable primary has been seen. 0 while there is one.
     pub without_primary_ms: u64,
-    /// A higher k is being introduced, and this is what had been committed when it came into force.
-    pub raise_barrier: Option<GtidSet>,
+    /// The change of members or k that the record announces is in force at the primary, and this is everything that
+    /// its binary log could hold then. What comes later is acknowledged under the change already.
+    pub change_barrier: Option<GtidSet>,
+    /// How long ago, in milliseconds, the present primary could not be drained and took writes again. None if that has
+    /// not happened.
+    pub drain_failed_ms: Option<u64>,
 }
 
 /// What the user asks for.
@@ -167,15 +176,35 @@ impl Snapshot {
     }
 
     /// The planned change of primary that is due under this record: the one somebody asked for, or the one that the
-    /// deletion of the primary's pod calls for while its mysqld still runs.
+    /// deletion of the primary's pod or its removal calls for while its mysqld still runs.
     pub fn planned(&self, record: &Record) -> Option<Planned> {
         let asked = self.switchover.as_ref().filter(|asked| asked.from == record.primary && asked.left_ms > 0);
         if let Some(asked) = asked {
             return Some(Planned { to: asked.to.clone(), because: "a switchover was asked for".to_owned() });
         }
-        self.member(&record.primary)?
-            .is_leaving()
-            .then(|| Planned { to: None, because: "its pod is being deleted".to_owned() })
+        let primary = self.member(&record.primary)?;
+        if primary.is_leaving() {
+            return Some(Planned { to: None, because: "its pod is being deleted".to_owned() });
+        }
+        let rested = self.drain_failed_ms.is_none_or(|ago| ago >= REMOVAL_PAUSE_MS);
+        let due = self.is_surplus(&primary.name) && primary.server().is_some() && rested && self.has_successor(record);
+        due.then(|| Planned { to: None, because: "it is being removed".to_owned() })
+    }
+
+    /// Whether the user asks for fewer members than this one's number, so that it has to go.
+    pub fn is_surplus(&self, name: &str) -> bool {
+        self.desired.replicas > 0 && self.member(name).is_some_and(|member| member.ordinal >= self.desired.replicas)
+    }
+
+    /// Whether somebody is there who stays and could lead: a role is not moved, nor asked to be, towards nobody.
+    fn has_successor(&self, record: &Record) -> bool {
+        self.members.iter().any(|member| {
+            member.name != record.primary
+                && !self.is_surplus(&member.name)
+                && !member.is_leaving()
+                && member.in_good_standing(record)
+                && member.server().is_some()
+        })
     }
 }
 

@@ -22,7 +22,7 @@ use world::{World, choose_first};
 fn with_readers(replicas: u32, count: usize) -> World {
     let mut world = World::serving(replicas);
     assert!(world.write());
-    world.scale(count);
+    world.scale_readers(count);
     world.settle(40, choose_first);
     caught_up(&world);
     world
@@ -45,7 +45,7 @@ fn source(world: &World, ordinal: usize) -> Option<&str> {
 fn new_readers_are_copied_one_at_a_time_and_spread_over_the_replicas() {
     let mut world = World::serving(3);
     assert!(world.write());
-    world.scale(4);
+    world.scale_readers(4);
     world.pass(choose_first);
     let copied = world.readers.values().filter(|node| node.server.is_some()).count();
     assert_eq!(copied, 1, "one copy at a time: {:#?}", world.log);
@@ -102,9 +102,9 @@ fn a_reader_stays_with_a_source_that_will_do() {
         assert!(world.write());
         world.settle(10, choose_first);
     }
-    world.scale(1);
+    world.scale_readers(1);
     world.settle(10, choose_first);
-    world.scale(2);
+    world.scale_readers(2);
     world.settle(10, choose_first);
     assert_eq!(source(&world, 0).map(str::to_owned), before[0]);
     assert_eq!(source(&world, 1).map(str::to_owned), before[1], "the other one was free again");
@@ -187,7 +187,7 @@ fn data_of_another_cluster_is_left_to_a_person() {
 fn no_first_data_is_made_beside_a_reader_that_has_some() {
     let mut world = World::serving(3);
     assert!(world.write());
-    world.scale(1);
+    world.scale_readers(1);
     world.settle(20, choose_first);
     let kept = std::mem::take(&mut world.readers);
     let mut anew = World::new(3);
@@ -288,7 +288,7 @@ fn a_copy_that_failed_is_told_and_waits_for_its_turn() {
 fn a_member_that_needs_a_copy_comes_first() {
     let mut world = World::serving(3);
     assert!(world.write());
-    world.scale(1);
+    world.scale_readers(1);
     *world.nodes.get_mut("shop-2").unwrap() = {
         let mut empty = World::new(1);
         empty.nodes.remove("shop-0").unwrap()
@@ -446,7 +446,7 @@ proptest! {
                 }
                 Event::PowerOff(index) => world.power_off(&name(index)),
                 Event::PowerOn(index) => world.power_on(&name(index)),
-                Event::Scale(count) => world.scale(count),
+                Event::Scale(count) => world.scale_readers(count),
                 Event::OperatorRestarts => world.ours = false,
                 Event::Detach(index) => {
                     if let Some(server) = world.nodes.get_mut(&name(index)).unwrap().server.as_mut().filter(|server| !server.open) {

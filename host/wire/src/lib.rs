@@ -96,7 +96,7 @@ pub enum Command {
     /// Declare that everything in `barrier` was received, so that this member's memory can be relied upon from
     /// now on. Refused while it was not.
     GrantStanding {
-        /// `gtid_executed` of the primary, read after this member began to follow it.
+        /// What the primary's binary log could hold, read after this member began to follow it.
         barrier: GtidSet,
     },
     /// Execute everything received so far, fetch what is missing from `source` if there is one, then open:
@@ -115,6 +115,11 @@ pub enum Command {
         /// k.
         acks: u32,
     },
+    /// Let nobody acknowledge whom the stored record does not let: lock the accounts of everybody but its members, less
+    /// the one that is leaving, and end their connections. Only the record's primary obeys, and only while it is open.
+    /// Answered once no acknowledgement of theirs can come any more. An open primary does the same by itself after each
+    /// record that it stores; this says when.
+    Lock,
     /// End every commit that waits, without acknowledging it: offline first, then SIGKILL.
     Fence,
     /// Take no more writes and let those under way finish: offline_mode, then super_read_only while the

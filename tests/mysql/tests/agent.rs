@@ -1,5 +1,7 @@
 //! What the agent promises, each against a real mysqld. A test that passes with the behaviour broken is a defect.
 
+#[path = "agent/locks.rs"]
+mod locks;
 #[path = "agent/readers.rs"]
 mod readers;
 

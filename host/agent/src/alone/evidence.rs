@@ -170,6 +170,7 @@ mod tests {
             server_uuid: Uuid::nil(),
             version: "9.7.4".to_owned(),
             executed: format!("00000000-0000-0000-0000-000000000001:1-{executed}").parse().unwrap(),
+            owned: GtidSet::new(),
             received: GtidSet::new(),
             open: true,
             offline: false,

@@ -11,7 +11,7 @@ use topology::record::{Phase, Record};
 use wire::Outcome;
 
 use super::fence::drained;
-use super::{failed, refused, superseded};
+use super::{failed, lock, refused, superseded};
 use crate::member::Member;
 use crate::sql::{PROMPT, Session, SqlError, opening, semi_sync};
 use crate::supervise::Running;
@@ -134,7 +134,7 @@ impl Drop for CancelOnDrop<'_> {
 }
 
 async fn reopen(member: &Member, record: &Record) -> Result<(), SqlError> {
-    let (mut session, _) = member.session().await?;
+    let (mut session, running) = member.session().await?;
     let gate = tokio::time::timeout(PROMPT, member.gate.lock()).await;
     let _gate = gate.map_err(|_| SqlError::Late(PROMPT))?;
     // The wait count comes first, as with every opening.
@@ -145,6 +145,7 @@ async fn reopen(member: &Member, record: &Record) -> Result<(), SqlError> {
     if member.ending.is_cancelled() {
         return Err(SqlError::Unexpected("the agent is ending".to_owned()));
     }
+    lock::before_opening(member, running, &mut session, false).await?;
     opening::open(&mut session).await
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use topology::facts::{MemberReport, Replication, ServerState, ThreadState};
 use topology::record::{Phase, Record};
 use wire::{Endpoint, Outcome};
@@ -19,6 +20,10 @@ use crate::supervise::Running;
 
 /// How long to wait for the receiver to be connected before the answer is that it is under way.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// How long a receiver waits at a source that has locked its account before it tries again: an opening takes tens of
+/// milliseconds, and so does a login.
+const KNOCK: Duration = Duration::from_millis(50);
 
 /// Follows a source, starting mysqld closed first where it is stopped.
 pub async fn follow(member: &Arc<Member>, record: &Record, source: &Endpoint) -> Outcome {
@@ -36,12 +41,15 @@ pub async fn follow(member: &Arc<Member>, record: &Record, source: &Endpoint) ->
             "this member is the record's primary; it is opened by Promote, which also fetches what it lacks",
         );
     }
+    if record.leaving.as_deref() == Some(member.name()) {
+        return refused("this member is being removed, and receives nothing any more");
+    }
     let running = match member.ensure_started().await {
         Ok(running) => running,
         Err(why) => return failed(format!("{why:#}")),
     };
     match receive(member, record, source, running).await {
-        Ok(Outcome::Done) => connected(member, source).await,
+        Ok(Outcome::Done) => connected(member, record, source).await,
         Ok(other) => other,
         Err(why) => failed(why.to_string()),
     }
@@ -71,7 +79,7 @@ async fn receive(
         return Ok(superseded(member, record.claim()));
     }
     let acknowledge = wants_acks(member);
-    if is_set_up(&mut session, facts.replication.as_ref(), source, acknowledge).await? {
+    if is_set_up(member, &mut session, facts.replication.as_ref(), source, acknowledge).await? {
         replication::start_applier(&mut session, facts.replication.as_ref()).await?;
     } else {
         point_at(member, &mut session, running, source, acknowledge).await?;
@@ -93,6 +101,7 @@ pub(super) async fn remember(member: &Member, record: &Record, source: &Endpoint
 }
 
 async fn is_set_up(
+    member: &Member,
     session: &mut Session,
     channel: Option<&Replication>,
     source: &Endpoint,
@@ -101,7 +110,9 @@ async fn is_set_up(
     let Some(channel) = channel.filter(|channel| replication::receives_from(channel, source)) else { return Ok(false) };
     let stranger =
         channel.receiver == ThreadState::On && channel.source_uuid.is_some_and(|uuid| uuid != source.server_uuid);
-    Ok(!stranger && semi_sync::replica_side(session).await? == acknowledge)
+    Ok(!stranger
+        && semi_sync::replica_side(session).await? == acknowledge
+        && replication::logs_in_as(session, &member.config, acknowledge).await?)
 }
 
 /// Points the receiver at a source and starts it. The caller holds the gate and has checked the claim.
@@ -118,7 +129,9 @@ pub(super) async fn point_at(
     let facts = member.facts(session, running).await?;
     let at_source = facts.replication.as_ref().is_some_and(|channel| channel.source_host == source.host);
     if !at_source {
-        replication::point(session, &member.config, &facts, source).await?;
+        replication::point(session, &member.config, &facts, source, acknowledge).await?;
+    } else if !replication::logs_in_as(session, &member.config, acknowledge).await? {
+        replication::log_in_as(session, &member.config, &facts, acknowledge).await?;
     }
     replication::start_receiver(session).await?;
     let facts = member.facts(session, running).await?;
@@ -138,22 +151,21 @@ pub(super) fn wants_acks(member: &Member) -> bool {
 }
 
 /// Waits until the receiver is connected, and checks to whom.
-pub(super) async fn connected(member: &Arc<Member>, source: &Endpoint) -> Outcome {
-    member.observe().await;
-    let settled = |report: &MemberReport| match channel(report) {
-        None => true,
-        Some(channel) => match channel.receiver {
-            ThreadState::Off => true,
-            ThreadState::Connecting => !channel.receiver_error.is_empty(),
-            // It is On a moment before it has asked the source who it is.
-            ThreadState::On => channel.source_uuid.is_some(),
-        },
-    };
-    let mut latest = member.latest.subscribe();
-    let report = match tokio::time::timeout(CONNECT, latest.wait_for(settled)).await {
-        Ok(Ok(report)) => report.clone(),
-        _ => member.latest.borrow().clone(),
-    };
+pub(super) async fn connected(member: &Arc<Member>, record: &Record, source: &Endpoint) -> Outcome {
+    let until = Instant::now() + CONNECT;
+    let mut report = settled(member, until).await;
+    // A source lets this member in once it has stored the record in which it votes, or a moment before it opens. mysqld
+    // itself tries again only after a second.
+    while channel(&report).is_some_and(is_locked_out) && Instant::now() < until {
+        tokio::select! {
+            () = tokio::time::sleep(KNOCK) => {}
+            () = member.superseded(record.claim()) => return superseded(member, record.claim()),
+        }
+        if let Err(why) = knock(member, record).await {
+            return failed(why.to_string());
+        }
+        report = settled(member, until).await;
+    }
     let Some(channel) = channel(&report) else { return failed("the replication channel is gone") };
     match (channel.receiver, channel.source_uuid) {
         (ThreadState::On, Some(uuid)) if uuid == source.server_uuid => Outcome::Done,
@@ -167,6 +179,41 @@ pub(super) async fn connected(member: &Arc<Member>, source: &Endpoint) -> Outcom
         (ThreadState::Off, _) => failed(format!("the receiver ended: {}", channel.receiver_error)),
         _ => Outcome::Pending { waiting_for: format!("the connection to {}: {}", source.host, channel.receiver_error) },
     }
+}
+
+/// The report once the receiver has come to something, or the time is over.
+async fn settled(member: &Arc<Member>, until: Instant) -> MemberReport {
+    member.observe().await;
+    let settled = |report: &MemberReport| match channel(report) {
+        None => true,
+        Some(channel) => match channel.receiver {
+            ThreadState::Off => true,
+            ThreadState::Connecting => !channel.receiver_error.is_empty(),
+            // It is On a moment before it has asked the source who it is.
+            ThreadState::On => channel.source_uuid.is_some(),
+        },
+    };
+    let mut latest = member.latest.subscribe();
+    match tokio::time::timeout_at(until, latest.wait_for(settled)).await {
+        Ok(Ok(report)) => report.clone(),
+        _ => member.latest.borrow().clone(),
+    }
+}
+
+/// Whether the source has locked the account of this member (3118, ER_ACCOUNT_HAS_BEEN_LOCKED).
+fn is_locked_out(channel: &Replication) -> bool {
+    channel.receiver == ThreadState::Connecting && channel.receiver_error.starts_with("3118: ")
+}
+
+/// Makes a receiver that was not let in try again now.
+async fn knock(member: &Member, record: &Record) -> Result<(), SqlError> {
+    let (mut session, _) = member.session().await?;
+    let Ok(_gate) = tokio::time::timeout(PROMPT, member.gate.lock()).await else { return Err(SqlError::Late(PROMPT)) };
+    if member.state.claim() != Some(record.claim()) {
+        return Ok(());
+    }
+    receiver::stop(member, &mut session).await?;
+    replication::start_receiver(&mut session).await
 }
 
 fn channel(report: &MemberReport) -> Option<&Replication> {

@@ -8,6 +8,7 @@ mod drain;
 mod fence;
 pub mod follow;
 pub mod jobs;
+mod lock;
 mod promote;
 pub mod read;
 mod receiver;
@@ -27,6 +28,7 @@ use crate::state::ChangeError;
 
 pub use drain::close_for_shutdown;
 pub use fence::fence;
+pub use lock::{Locks, run as keep_locks};
 pub use standing::settle_acks;
 
 /// How long the volume may take for the record before a freeze acts without it. An fsync takes milliseconds.
@@ -93,10 +95,10 @@ async fn store_in_time(member: &Arc<Member>, record: &Record, revokes: bool) -> 
 /// Stores the record and tells everybody who waits under another claim.
 async fn store(member: &Arc<Member>, record: &Record) -> Result<(), Outcome> {
     let before = member.state.get().record.clone();
-    match member.state.offer(record).await {
+    match member.state.offer(record, member.name(), member.incarnation()).await {
         Err(ChangeError::Stale(stale)) => return Err(Outcome::Stale { stale }),
         Err(why @ ChangeError::Disk(_)) => return Err(failed(why.to_string())),
-        Ok(_) => {}
+        Ok(()) => {}
     }
     if before.as_ref() != Some(record) {
         member.claims.send_replace(member.state.claim());
@@ -139,6 +141,7 @@ async fn in_turn(member: &Arc<Member>, record: &Record, command: Command) -> Out
             promote::promote(member, record, source.as_ref(), &required, patience).await
         }
         Command::SetAcks { acks } => standing::set_acks(member, record, acks).await,
+        Command::Lock => lock::lock(member, record).await,
         Command::Drain { .. } => drain::drain(member, record, patience).await,
         Command::Undrain => drain::undrain(member, record).await,
         Command::Store | Command::Freeze | Command::Fence => Outcome::Done,
@@ -158,7 +161,11 @@ fn members_alone(command: &Command) -> Option<String> {
         Command::Trim { .. } => "has never led, so there is nothing to cut off",
         Command::Follow { .. } => "does not acknowledge, and is told to Read",
         Command::GrantStanding { .. } => "acknowledges nothing, so it has no standing",
-        Command::Promote { .. } | Command::SetAcks { .. } | Command::Drain { .. } | Command::Undrain => "never leads",
+        Command::Promote { .. }
+        | Command::SetAcks { .. }
+        | Command::Lock
+        | Command::Drain { .. }
+        | Command::Undrain => "never leads",
     };
     Some(format!("this is a read replica: it {what}"))
 }
@@ -228,6 +235,7 @@ fn name(command: &Command) -> &'static str {
         Command::GrantStanding { .. } => "grant standing",
         Command::Promote { .. } => "promote",
         Command::SetAcks { .. } => "set acks",
+        Command::Lock => "lock",
         Command::Fence => "fence",
         Command::Drain { .. } => "drain",
         Command::Undrain => "undrain",

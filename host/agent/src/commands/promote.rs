@@ -14,7 +14,7 @@ use topology::record::{Phase, Record};
 use uuid::Uuid;
 use wire::{Endpoint, Outcome};
 
-use super::{failed, follow, not_changed, receiver, refused, superseded};
+use super::{failed, follow, lock, not_changed, receiver, refused, superseded};
 use crate::member::Member;
 use crate::sql::{PROMPT, Session, SqlError, opening, quote, replication, semi_sync};
 use crate::supervise::Running;
@@ -196,6 +196,7 @@ impl Promotion<'_> {
         if let Some(outcome) = mark(self.member, self.record, self.running, facts.server_uuid).await {
             return Ok(outcome);
         }
+        lock::before_opening(self.member, self.running, session, true).await?;
         opening::open(session).await?;
         Ok(Outcome::Done)
     }

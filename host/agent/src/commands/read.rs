@@ -31,7 +31,7 @@ pub async fn read(member: &Arc<Member>, record: &Record, source: &Endpoint, dela
         Err(why) => return failed(format!("{why:#}")),
     };
     match receive(member, record, source, delay_s, running).await {
-        Ok(Outcome::Done) => follow::connected(member, source).await,
+        Ok(Outcome::Done) => follow::connected(member, record, source).await,
         Ok(other) => other,
         Err(why) => failed(why.to_string()),
     }
@@ -87,7 +87,7 @@ async fn point_at(
     let facts = member.facts(session, running).await?;
     let there = facts.replication.as_ref().is_some_and(|channel| channel.source_host == source.host);
     if !there {
-        replication::point(session, &member.config, &facts, source).await?;
+        replication::point(session, &member.config, &facts, source, false).await?;
     }
     replication::start_receiver(session).await?;
     let present = facts.replication.as_ref().map_or(0, |channel| channel.delay_s);

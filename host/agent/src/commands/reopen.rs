@@ -12,6 +12,7 @@ use topology::facts::{MemberReport, ServerState};
 use topology::record::Record;
 use wire::Outcome;
 
+use super::lock;
 use super::promote::mark;
 use crate::alone::decide::objection_to_server;
 use crate::member::Member;
@@ -81,7 +82,8 @@ async fn admit_the_agent(
 ) -> anyhow::Result<()> {
     let _gate = tokio::time::timeout(PROMPT, member.gate.lock()).await?;
     match mark(member, record, running, server_uuid).await {
-        None => Ok(session.run("SET GLOBAL super_read_only = OFF", PROMPT).await?),
+        // Whoever may not acknowledge must not acknowledge the heartbeat either.
+        None => Ok(lock::before_opening(member, running, session, true).await?),
         Some(Outcome::Failed { error } | Outcome::Refused { reason: error }) => bail!(error),
         Some(other) => bail!("{other:?}"),
     }

@@ -40,7 +40,8 @@ pub async fn grant(member: &Arc<Member>, claim: Claim, barrier: &GtidSet) -> Out
     Outcome::Done
 }
 
-/// Switches acknowledging on or off as record and standing say, restarting the receiver if it runs.
+/// Switches acknowledging on or off as record and standing say, restarting the receiver if it runs. One that is leaving
+/// receives nothing more: if it is kept, it is sent what it missed and acknowledges that.
 pub async fn settle_acks(member: Arc<Member>) {
     let answers = matches!(member.latest.borrow().server, ServerState::Running(_));
     let opened = member.supervisor.now().running().is_some_and(|running| member.was_opened(running));
@@ -57,17 +58,27 @@ async fn try_settle_acks(member: &Member) -> Result<(), SqlError> {
     let (mut session, running) = member.session().await?;
     let gate = tokio::time::timeout(PROMPT, member.gate.lock()).await;
     let _gate = gate.map_err(|_| SqlError::Late(PROMPT))?;
+    if member.state.get().is_leaving(member.name()) {
+        semi_sync::set_replica_side(&mut session, false).await?;
+        return receiver::stop(member, &mut session).await;
+    }
     let wanted = wants_acks(member);
-    if semi_sync::replica_side(&mut session).await? == wanted {
+    let (config, side) = (&member.config, semi_sync::replica_side(&mut session).await?);
+    if side == wanted && replication::logs_in_as(&mut session, config, wanted).await? {
         return Ok(());
     }
-    semi_sync::set_replica_side(&mut session, wanted).await?;
     let facts = member.facts(&mut session, running).await?;
-    if facts.replication.is_some_and(|channel| channel.receiver != ThreadState::Off) {
-        receiver::stop(member, &mut session).await?;
-        replication::start_receiver(&mut session).await?;
-    }
-    Ok(())
+    // A receiver that is stopped is pointed anew before it is started.
+    let Some(_) = facts.replication.filter(|channel| channel.receiver != ThreadState::Off) else {
+        return semi_sync::set_replica_side(&mut session, wanted).await;
+    };
+    // Stopped first: one that reconnects by itself must not begin to acknowledge under an account that nobody locks.
+    receiver::stop(member, &mut session).await?;
+    semi_sync::set_replica_side(&mut session, wanted).await?;
+    // Read again: what is received is only certain once the receiver has stopped.
+    let facts = member.facts(&mut session, running).await?;
+    replication::log_in_as(&mut session, config, &facts, wanted).await?;
+    replication::start_receiver(&mut session).await
 }
 
 /// Sets how many replicas a commit waits for.

@@ -27,8 +27,8 @@ pub fn first_statements(config: &Config) -> anyhow::Result<String> {
     statements.push(format!("CREATE USER 'root'@'%' IDENTIFIED BY {root}"));
     statements.push("GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION".to_owned());
     let replication = quote(&secret(config, "replication-password")?);
-    let accounts = (0..REPLICATION_ACCOUNTS).map(replication_account).chain([FOLLOWER_ACCOUNT.to_owned()]);
-    for account in accounts.map(|account| quote(&account)) {
+    let own = (0..REPLICATION_ACCOUNTS).map(replication_account);
+    for account in own.chain([FOLLOWER_ACCOUNT.to_owned()]).map(|account| quote(&account)) {
         statements.push(format!("CREATE USER {account}@'%' IDENTIFIED BY {replication} REQUIRE SSL"));
         statements.extend(REPLICATION_RIGHTS.iter().map(|rights| format!("GRANT {rights} ON *.* TO {account}@'%'")));
     }

@@ -14,6 +14,8 @@ const SERVER: &str = "SELECT @@server_uuid, @@version, @@GLOBAL.gtid_executed, @
     @@GLOBAL.super_read_only, @@GLOBAL.read_only, @@GLOBAL.rpl_semi_sync_source_enabled, \
     @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count";
 
+const OWNED: &str = "SELECT @@GLOBAL.gtid_owned";
+
 const STATUS: &str = "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME IN \
     ('Rpl_semi_sync_source_clients', 'Rpl_semi_sync_source_wait_sessions', 'Rpl_semi_sync_replica_status')";
 
@@ -42,6 +44,8 @@ pub async fn read(conn: &mut Conn, process: Running) -> Result<ServerFacts, SqlE
     // Received first: a transaction that is executed between the two queries is then seen twice. The other way
     // round, one whose relay log is removed meanwhile would not be seen at all.
     let channel: Option<Row> = conn.query_first(CHANNEL).await?;
+    // Before what is executed, for the same reason: a commit leaves the one set for the other.
+    let owned: Option<String> = conn.query_first(OWNED).await?;
     let server: Row = conn.query_first(SERVER).await?.ok_or_else(|| unexpected("no row of variables"))?;
     let status: Vec<(String, String)> = conn.query(STATUS).await?;
     let status = |name: &str| status.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
@@ -59,6 +63,7 @@ pub async fn read(conn: &mut Conn, process: Running) -> Result<ServerFacts, SqlE
         server_uuid: uuid(&cell::<String>(&server, 0)?)?,
         version: cell(&server, 1)?,
         executed: gtids(&cell::<String>(&server, 2)?)?,
+        owned: owned_gtids(&owned.unwrap_or_default())?,
         received,
         open: !offline && !read_only && cell::<u8>(&server, 5)? == 0,
         offline,
@@ -129,6 +134,14 @@ pub fn gtids(text: &str) -> Result<GtidSet, SqlError> {
     text.parse().map_err(|why| unexpected(&format!("a GTID set that is none: {why}")))
 }
 
+/// A GTID set in which each number is followed by the connections that own it: `uuid:4#16:5#17`.
+fn owned_gtids(text: &str) -> Result<GtidSet, SqlError> {
+    let mut parts = text.split('#');
+    let mut numbers = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| numbers.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit())));
+    gtids(&numbers)
+}
+
 fn uuid(text: &str) -> Result<Uuid, SqlError> {
     Uuid::try_parse(text).map_err(|_| unexpected(&format!("a server_uuid that is none: `{text}`")))
 }
@@ -148,11 +161,21 @@ fn unexpected(what: &str) -> SqlError {
 
 #[cfg(test)]
 mod tests {
-    use super::coarse;
+    use super::*;
 
     #[test]
     fn a_lag_is_told_in_steps_and_never_as_more_than_it_is() {
         assert_eq!([0, 9, 14, 59, 61, 3_599].map(coarse), [0, 9, 10, 55, 60, 3_570]);
         assert!((0..10_000).all(|seconds| coarse(seconds) <= seconds));
+    }
+
+    #[test]
+    fn who_owns_a_transaction_is_left_out() {
+        let server = "26e197c3-ea33-11f1-bf42-02fc00000001";
+        let owned = format!("{server}:4#16:5#17#18,\n{server}:tag:7#3");
+        let expected = gtids(&format!("{server}:4-5:tag:7")).unwrap();
+        assert_eq!(owned_gtids(&owned).unwrap(), expected);
+        assert_eq!(owned_gtids("").unwrap(), GtidSet::new());
+        assert!(owned_gtids("4#16").is_err());
     }
 }

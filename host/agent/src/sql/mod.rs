@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod facts;
 pub mod heartbeat;
+pub mod locks;
 pub mod opening;
 pub mod replication;
 pub mod semi_sync;

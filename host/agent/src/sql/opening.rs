@@ -17,6 +17,14 @@ pub async fn open(session: &mut Session) -> Result<(), SqlError> {
         .await
 }
 
+/// Lets nobody write but those who may write to a `read_only` server, the agent among them.
+///
+/// # Errors
+/// [`SqlError`]
+pub async fn admit_agent(session: &mut Session) -> Result<(), SqlError> {
+    session.run("SET GLOBAL super_read_only = OFF", PROMPT).await
+}
+
 /// Ends every application connection. Returns at once even where commits wait.
 ///
 /// # Errors

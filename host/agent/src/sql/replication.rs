@@ -75,25 +75,22 @@ pub async fn point(
     config: &Config,
     facts: &ServerFacts,
     source: &Endpoint,
+    acknowledges: bool,
 ) -> Result<(), SqlError> {
-    let secret = |name| super::secret(config, name).map_err(|why| SqlError::Secret(why.to_string()));
     let place = format!("SOURCE_HOST = {}, SOURCE_PORT = {}", quote(&source.host), config.mysql_port);
-    let account = config.replication_account().map_err(|why| SqlError::Secret(why.to_string()))?;
-    let (account, password) = (quote(&account), quote(&secret("replication-password")?));
-    if facts.replication.is_some() && !facts.received.is_subset_of(&facts.executed) {
+    let login = login(config, acknowledges)?;
+    if has_more_than_executed(facts) {
         // With the applier running the relay logs stay, and auto-positioning must not be named again (3081).
         start_applier(session, facts.replication.as_ref()).await?;
         stays_running(session).await?;
-        let change =
-            format!("CHANGE REPLICATION SOURCE TO {place}, SOURCE_USER = {account}, SOURCE_PASSWORD = {password}");
-        return session.run(&change, THREADS).await;
+        return session.run(&format!("CHANGE REPLICATION SOURCE TO {place}, {login}"), THREADS).await;
     }
     let ca = quote(&config.tls.join("ca.crt").display().to_string());
     let applies = facts.replication.as_ref().is_some_and(|channel| channel.applier != ThreadState::Off);
     // An idle applier may stay: what it could lose it has executed.
     let position = if applies { "" } else { ", SOURCE_AUTO_POSITION = 1" };
     let change = format!(
-        "CHANGE REPLICATION SOURCE TO {place}, SOURCE_USER = {account}, SOURCE_PASSWORD = {password}, SOURCE_SSL = 1, \
+        "CHANGE REPLICATION SOURCE TO {place}, {login}, SOURCE_SSL = 1, \
          SOURCE_SSL_CA = {ca}, SOURCE_SSL_VERIFY_SERVER_CERT = 0, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 0, \
          SOURCE_HEARTBEAT_PERIOD = {HEARTBEAT_S}{position}"
     );
@@ -108,6 +105,44 @@ pub async fn point(
 pub async fn set_delay(session: &mut Session, seconds: u64) -> Result<(), SqlError> {
     session.run("STOP REPLICA SQL_THREAD", THREADS).await?;
     session.run(&format!("CHANGE REPLICATION SOURCE TO SOURCE_DELAY = {seconds}"), THREADS).await
+}
+
+/// Lets a stopped receiver log in at its source as one who acknowledges, or as one who does not.
+///
+/// # Errors
+/// [`SqlError`]
+pub async fn log_in_as(
+    session: &mut Session,
+    config: &Config,
+    facts: &ServerFacts,
+    acknowledges: bool,
+) -> Result<(), SqlError> {
+    if has_more_than_executed(facts) {
+        start_applier(session, facts.replication.as_ref()).await?;
+        stays_running(session).await?;
+    }
+    session.run(&format!("CHANGE REPLICATION SOURCE TO {}", login(config, acknowledges)?), THREADS).await
+}
+
+/// Whether the receiver logs in as one who acknowledges, or does not, if there is one.
+///
+/// # Errors
+/// [`SqlError`]
+pub async fn logs_in_as(session: &mut Session, config: &Config, acknowledges: bool) -> Result<bool, SqlError> {
+    let query = "SELECT MAX(USER) FROM performance_schema.replication_connection_configuration WHERE CHANNEL_NAME = ''";
+    let account: Option<String> = session.value(query, PROMPT).await?;
+    Ok(account.is_none_or(|account| config.replication_account(acknowledges).is_ok_and(|wanted| wanted == account)))
+}
+
+fn login(config: &Config, acknowledges: bool) -> Result<String, SqlError> {
+    let secret = |why: anyhow::Error| SqlError::Secret(why.to_string());
+    let account = config.replication_account(acknowledges).map_err(secret)?;
+    let password = super::secret(config, "replication-password").map_err(secret)?;
+    Ok(format!("SOURCE_USER = {}, SOURCE_PASSWORD = {}", quote(&account), quote(&password)))
+}
+
+fn has_more_than_executed(facts: &ServerFacts) -> bool {
+    facts.replication.is_some() && !facts.received.is_subset_of(&facts.executed)
 }
 
 /// Makes sure that the applier, just started perhaps, has not ended on an error again.

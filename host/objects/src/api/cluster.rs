@@ -47,11 +47,6 @@ use super::status::MysqlClusterStatus;
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "(has(self.replicas) ? self.replicas : 3) >= (has(oldSelf.replicas) ? oldSelf.replicas : 3)"
-).message(
-    "spec.replicas: voting members cannot be taken away yet; keep the number or raise it"
-))]
-#[x_kube(validation = Rule::new(
     "!has(self.durability) || !has(self.durability.acks) || \
      (has(self.replicas) ? self.replicas : 3) == 1 || \
      (self.durability.acks >= 1 && self.durability.acks <= (has(self.replicas) ? self.replicas : 3) - 1)"
@@ -79,7 +74,9 @@ pub struct MysqlClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// The number of voting members: 1, 2, 3, 5 or 7. They hold all data and acknowledge commits. 3 if not given.
+    /// The number of voting members: 1, 2, 3, 5 or 7. They hold all data and acknowledge commits. 3 if not given. With
+    /// a lower number members go one at a time, the highest first, each once everything is safe without it; their
+    /// volumes stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self in [1, 2, 3, 5, 7]").message(
         "spec.replicas: must be 1, 2, 3, 5 or 7; four or six members survive no more losses than three or five"

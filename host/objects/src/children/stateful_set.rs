@@ -12,6 +12,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use topology::record::Record;
+
 use super::{Installation, common_labels, metadata, pod, selector, selector_labels};
 use crate::api::{AccessMode, DeletionPolicy, labels, names};
 use crate::validate::ValidatedCluster;
@@ -48,6 +50,20 @@ pub(super) fn stateful_set(cluster: &ValidatedCluster, installation: &Installati
         }),
         status: None,
     }
+}
+
+/// How many pods there have to be: as many as are wanted and, until the record lets a member with a higher number go,
+/// that one's too. Without a record nobody knows who votes, so those that there are stay.
+pub fn pods(wanted: u32, record: Option<&Record>, present: Option<i32>) -> u32 {
+    let number = |name: &str| name.rsplit('-').next().and_then(|number| number.parse::<u32>().ok());
+    let needed = match record {
+        Some(record) => {
+            let voting = record.members.iter().filter_map(|member| number(&member.name));
+            voting.max().map_or(0, |highest| highest.saturating_add(1))
+        }
+        None => present.and_then(|present| u32::try_from(present).ok()).unwrap_or_default(),
+    };
+    wanted.max(needed)
 }
 
 fn retention(policy: DeletionPolicy) -> &'static str {

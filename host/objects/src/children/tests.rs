@@ -118,3 +118,21 @@ fn services_that_follow_a_role_select_nothing() {
     assert!(children.primary.spec.unwrap().selector.is_none());
     assert!(children.replicas.spec.unwrap().selector.is_none());
 }
+
+#[test]
+fn a_pod_stays_for_as_long_as_its_member_votes() {
+    let record = |ordinals: &[u32]| -> topology::record::Record {
+        let data = "00000000-0000-0000-0000-000000000001";
+        let members = ordinals.iter().map(|ordinal| format!("{{name: shop-{ordinal}, incarnation: {data}}}"));
+        let members = members.collect::<Vec<_>>().join(", ");
+        let rest = "epoch: 2, phase: Serving, generation: 1, primary: shop-0, primarySinceEpoch: 2, acks: 1, base: ''";
+        serde_saphyr::from_str(&format!("{{{rest}, members: [{members}]}}")).unwrap()
+    };
+    assert_eq!(pods(3, Some(&record(&[0, 1, 2, 3, 4])), Some(5)), 5);
+    assert_eq!(pods(3, Some(&record(&[0, 1, 2, 3])), Some(5)), 4);
+    assert_eq!(pods(1, Some(&record(&[0, 2])), Some(3)), 3, "the number counts, not how many there are");
+    assert_eq!(pods(3, Some(&record(&[0, 1, 2])), Some(5)), 3);
+    assert_eq!(pods(3, Some(&record(&[0])), Some(1)), 3);
+    assert_eq!(pods(3, Some(&record(&[])), None), 3);
+    assert_eq!(pods(3, None, Some(5)), 5, "what is not known to be free to go stays");
+}

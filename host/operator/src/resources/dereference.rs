@@ -13,7 +13,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
 use objects::Problem;
-use objects::api::{labels, names};
+use objects::api::{MysqlTopology, labels, names};
 use objects::secrets::{SecretKind, is_ours};
 use objects::validate::ValidatedCluster;
 use serde::de::DeserializeOwned;
@@ -34,6 +34,8 @@ pub struct Live {
     pub stateful_set: Option<StatefulSet>,
     pub reader_budget: Option<PodDisruptionBudget>,
     pub reader_set: Option<StatefulSet>,
+    /// The record of who votes: their pods stay.
+    pub topology: Option<MysqlTopology>,
     /// Whether a member has been made before: its volume is there.
     pub has_data: bool,
 }
@@ -65,6 +67,7 @@ pub async fn dereference(client: &Client, cluster: &ValidatedCluster) -> Result<
         stateful_set,
         reader_budget,
         reader_set,
+        topology,
         has_data,
     ) = tokio::try_join!(
         secrets,
@@ -77,6 +80,7 @@ pub async fn dereference(client: &Client, cluster: &ValidatedCluster) -> Result<
         get(client, namespace, name),
         get(client, namespace, &readers_name),
         get(client, namespace, &readers_name),
+        get(client, namespace, name),
         has_data(client, cluster),
     )?;
     let secrets = secrets.into_iter().filter_map(|(kind, secret)| Some((kind, secret?))).collect();
@@ -91,6 +95,7 @@ pub async fn dereference(client: &Client, cluster: &ValidatedCluster) -> Result<
         stateful_set,
         reader_budget,
         reader_set,
+        topology,
         has_data,
     })
 }

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use objects::Problem;
 use objects::api::MysqlCluster;
-use objects::children::{Children, ReaderChildren, children};
+use objects::children::{Children, ReaderChildren, children, pods};
 use objects::conditions::{Finding, RESOURCES_APPLIED, SPEC_VALID, Status};
 use objects::validate::{ValidatedCluster, validate};
 
@@ -95,7 +95,8 @@ async fn carry_out(worker: &Worker, cluster: &MysqlCluster) -> Result<Outcome, E
         return Ok(paused(&validated));
     }
     let live = dereference(&worker.context.client, &validated).await?;
-    let wanted = children(&validated, &worker.settings.installation);
+    let mut wanted = children(&validated, &worker.settings.installation);
+    keep_voters(&mut wanted, &live);
     // Everything is looked at before anything is written, so that a name that is taken leaves no half a cluster.
     let mut troubles = foreign(&validated, &live);
     troubles.extend(secrets::troubles(&validated, &live));
@@ -110,6 +111,15 @@ async fn carry_out(worker: &Worker, cluster: &MysqlCluster) -> Result<Outcome, E
         }
         Err(error) => Err(error),
     }
+}
+
+/// A member that is to go keeps its pod until the record has let it go.
+fn keep_voters(wanted: &mut Children, live: &Live) {
+    let record = live.topology.as_ref().map(|topology| &topology.spec.record);
+    let present = live.stateful_set.as_ref().and_then(|set| set.spec.as_ref()?.replicas);
+    let Some(spec) = &mut wanted.stateful_set.spec else { return };
+    let asked = spec.replicas.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or_default();
+    spec.replicas = i32::try_from(pods(asked, record, present)).ok();
 }
 
 /// Destructured without `..`, so that a child that is added cannot be forgotten here.

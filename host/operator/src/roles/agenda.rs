@@ -331,7 +331,8 @@ mod tests {
             accept_loss: None,
             contradicted_ms: 0,
             without_primary_ms: 0,
-            raise_barrier: None,
+            change_barrier: None,
+            drain_failed_ms: None,
         };
         let rebuild = Rebuild { member: member.to_owned(), incarnation: uuid::Uuid::from_u128(2) };
         rebuilt(&snapshot, record, &rebuild, over).map(|end| (end.outcome, end.message))

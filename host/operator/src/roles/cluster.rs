@@ -53,7 +53,8 @@ pub struct Cluster {
     pub(super) record: Option<Versioned>,
     pub(super) record_seen: Instant,
     pub(super) without_primary: Option<Instant>,
-    pub(super) raise_barrier: Option<GtidSet>,
+    pub(super) change_barrier: Option<GtidSet>,
+    pub(super) drain_failed: Option<Instant>,
     pub(super) agenda: Agenda,
     pub(super) doubt: Doubt,
     written_by_us: Option<Versioned>,
@@ -79,7 +80,8 @@ impl Cluster {
             record: None,
             record_seen: Instant::now(),
             without_primary: None,
-            raise_barrier: None,
+            change_barrier: None,
+            drain_failed: None,
             written_by_us: None,
             turns: Turns::default(),
             doubt: Doubt::default(),
@@ -124,9 +126,9 @@ impl Cluster {
         self.connect().await?;
         self.recall().await?;
         let leads = *self.context.leads.borrow();
-        let wanted = wanted(object);
         for _ in 0..CONSECUTIVE {
             self.agenda.refresh(self.record.as_ref().map(|versioned| &versioned.record), leads).await;
+            let wanted = wanted(object, self.record.as_ref().map(|versioned| &versioned.record));
             let mut snapshot = self.look(wanted);
             if self.doubts(&snapshot) {
                 self.read_again().await;
@@ -171,8 +173,9 @@ impl Cluster {
 
     /// One snapshot, and the clocks that depend on it.
     fn look(&mut self, wanted: Wanted) -> Snapshot {
-        self.raise_barrier =
-            self.record.as_ref().and_then(|versioned| self.board.raise_barrier(versioned.record.claim()));
+        self.change_barrier =
+            self.record.as_ref().and_then(|versioned| self.board.change_barrier(versioned.record.claim()));
+        self.drain_failed = self.board.drain_failed();
         let snapshot = observe(self, wanted);
         let open = open_primary(&snapshot).is_some();
         match (open, self.without_primary) {
@@ -242,7 +245,7 @@ impl Cluster {
             Ok(written) => {
                 tracing::info!(cluster = %self.key, record = %to.claim(), primary = to.primary, because, "record advanced");
                 if snapshot.record.as_ref().map(|record| record.primary_since_epoch) != Some(to.primary_since_epoch) {
-                    self.board.forget_barriers();
+                    self.board.forget_primary();
                 }
                 self.publisher.advanced(object, snapshot, to, because).await;
                 self.written_by_us = Some(written.clone());

@@ -53,7 +53,8 @@ struct Inner {
     under_way: HashMap<String, (u64, Claim)>,
     not_before: HashMap<String, Instant>,
     failures: HashMap<String, Failure>,
-    raised: Option<(Claim, GtidSet)>,
+    change: Option<(Claim, GtidSet)>,
+    drain_failed: Option<Instant>,
     barriers: HashMap<String, (Memory, GtidSet)>,
     copies: HashMap<String, Copies>,
     next: u64,
@@ -114,14 +115,22 @@ impl Board {
         self.lock().failures.get(member).cloned()
     }
 
-    /// What had been committed when the higher k of this claim came into force.
-    pub fn raise_barrier(&self, claim: Claim) -> Option<GtidSet> {
-        self.lock().raised.as_ref().filter(|(under, _)| *under == claim).map(|(_, barrier)| barrier.clone())
+    /// What the primary's binary log could hold when the change that the record of this claim announces came into
+    /// force there.
+    pub fn change_barrier(&self, claim: Claim) -> Option<GtidSet> {
+        self.lock().change.as_ref().filter(|(under, _)| *under == claim).map(|(_, barrier)| barrier.clone())
+    }
+
+    /// When a drain last failed.
+    pub fn drain_failed(&self) -> Option<Instant> {
+        self.lock().drain_failed
     }
 
     /// Forgets what belonged to an earlier primary.
-    pub fn forget_barriers(&self) {
-        self.lock().barriers.clear();
+    pub fn forget_primary(&self) {
+        let mut inner = self.lock();
+        inner.barriers.clear();
+        inner.drain_failed = None;
     }
 
     fn copy_begins(&self, pod: &str) {
@@ -216,10 +225,14 @@ impl Errand {
         let request = Request { wire: WIRE_VERSION, record: self.record.clone(), command };
         let response =
             self.caller.command(&request, within).await.map_err(|error| format!("{}: {error}", self.order))?;
-        if let (Order::SetAcks { .. }, Outcome::Done) = (&self.order, &response.outcome)
+        if response.outcome == Outcome::Done
+            && self.puts_change_in_force()
             && let ServerState::Running(facts) = &response.report.server
         {
-            board.lock().raised = Some((self.record.claim(), facts.executed.clone()));
+            board.lock().change = Some((self.record.claim(), facts.logged()));
+        }
+        if matches!((&self.order, &response.outcome), (Order::Drain, Outcome::Failed { .. })) {
+            board.lock().drain_failed = Some(Instant::now());
         }
         if matches!((&self.order, &response.outcome), (Order::GrantStanding, Outcome::Done)) {
             board.lock().barriers.remove(&self.member);
@@ -229,6 +242,15 @@ impl Errand {
             Outcome::Stale { stale } => Err(format!("{}: the agent has promised more: {stale}", self.order)),
             Outcome::Refused { reason } => Err(format!("{}: refused: {reason}", self.order)),
             Outcome::Failed { error } => Err(format!("{}: {error}", self.order)),
+        }
+    }
+
+    /// Whether this is what the change that the record announces waits for.
+    fn puts_change_in_force(&self) -> bool {
+        match &self.order {
+            Order::SetAcks { acks } => self.record.raising_acks == Some(*acks),
+            Order::Lock => self.record.leaving.is_some(),
+            _ => false,
         }
     }
 
@@ -252,13 +274,14 @@ impl Errand {
                 Command::Promote { source: Some(other()?), required: required.clone(), deadline_ms: PROMOTE_MS }
             }
             Order::SetAcks { acks } => Command::SetAcks { acks: *acks },
+            Order::Lock => Command::Lock,
             Order::Fence => Command::Fence,
             Order::Drain => Command::Drain { deadline_ms: DRAIN_MS },
             Order::Undrain => Command::Undrain,
         })
     }
 
-    /// What the primary has committed by now, asked once after the member was seen to need it: a later answer
+    /// What the primary's binary log can hold by now, asked once after the member was seen to need it: a later answer
     /// would run ahead of a busy primary for ever.
     async fn barrier(&self, board: &Board) -> Result<GtidSet, String> {
         let memory = self.memory.clone().ok_or("the member did not answer, so what it has to prove is not known")?;
@@ -271,8 +294,8 @@ impl Errand {
         if !self.record.base.is_subset_of(&facts.executed) {
             return Err("the primary has not executed everything it was chosen with yet".to_owned());
         }
-        board.lock().barriers.insert(self.member.clone(), (memory, facts.executed.clone()));
-        Ok(facts.executed)
+        board.lock().barriers.insert(self.member.clone(), (memory, facts.logged()));
+        Ok(facts.logged())
     }
 
     /// What the primary has committed, once it is open under this record: whatever else a former primary committed

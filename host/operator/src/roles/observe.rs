@@ -45,7 +45,8 @@ pub fn observe(cluster: &Cluster, wanted: Wanted) -> Snapshot {
         accept_loss: cluster.agenda.accept_loss(),
         contradicted_ms: cluster.doubt.contradicted_ms(tokio::time::Instant::now()),
         without_primary_ms: cluster.without_primary.map_or(0, |since| millis(since.elapsed())),
-        raise_barrier: cluster.raise_barrier.clone(),
+        change_barrier: cluster.change_barrier.clone(),
+        drain_failed_ms: cluster.drain_failed.map(|at| millis(at.elapsed())),
     }
 }
 
@@ -101,7 +102,7 @@ fn is_ready(node: &Arc<Node>) -> bool {
 }
 
 /// The number at the end of a pod's name.
-fn ordinal_of(name: &str) -> u32 {
+pub fn ordinal_of(name: &str) -> u32 {
     name.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(u32::MAX)
 }
 

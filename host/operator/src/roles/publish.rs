@@ -352,7 +352,9 @@ impl Publisher {
         let open = open_primary(snapshot);
         let members: Vec<_> =
             snapshot.members.iter().map(|member| status::member_status(snapshot, assessment, board, member)).collect();
-        let ready = members.iter().filter(|member| member.ready).count();
+        // Whoever is to go is listed for as long as it votes, and counted no more.
+        let wanted = members.iter().filter(|member| !snapshot.is_surplus(&member.name));
+        let ready = wanted.filter(|member| member.ready).count();
         let desired = snapshot.desired.replicas;
         let policy = self.context.policies.in_force(&self.key);
         let conditions = status::conditions(snapshot, assessment, ready, policy.as_ref(), before);

@@ -3,6 +3,7 @@
 
 use objects::api::MysqlCluster;
 use objects::validate::{ResolvedReadReplicas, read_replicas};
+use topology::record::Record;
 use topology::snapshot::Desired;
 
 /// What the user asks for.
@@ -14,14 +15,20 @@ pub struct Wanted {
     pub readers: ResolvedReadReplicas,
 }
 
-/// What the user asks for, where it makes sense; the resources controller says what does not.
-pub fn wanted(object: &MysqlCluster) -> Wanted {
-    Wanted { members: desired(object), readers: read_replicas(&object.spec.read_replicas) }
+/// What the user asks for. Of the members, what makes no sense asks for nothing: those that there are stay, with their k.
+pub fn wanted(object: &MysqlCluster, record: Option<&Record>) -> Wanted {
+    Wanted { members: desired(object, record), readers: read_replicas(&object.spec.read_replicas) }
 }
 
-fn desired(object: &MysqlCluster) -> Desired {
-    let replicas = object.spec.replicas.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(3);
-    let acks = object.spec.durability.as_ref().and_then(|durability| durability.acks);
-    let default = if replicas == 1 { 0 } else { ((replicas - 1) / 2).max(1) };
-    Desired { replicas, acks: acks.and_then(|acks| u32::try_from(acks).ok()).unwrap_or(default) }
+fn desired(object: &MysqlCluster, record: Option<&Record>) -> Desired {
+    let asked = objects::validate::durability(&object.spec);
+    let as_it_is = |record: &Record| {
+        let ordinals = record.members.iter().map(|member| super::observe::ordinal_of(&member.name).saturating_add(1));
+        Desired { replicas: ordinals.max().unwrap_or(1), acks: record.acks }
+    };
+    match (asked, record) {
+        (Some((replicas, acks)), _) => Desired { replicas, acks },
+        (None, Some(record)) => as_it_is(record),
+        (None, None) => Desired { replicas: 3, acks: 1 },
+    }
 }

@@ -143,9 +143,10 @@ fn hearing(snapshot: &Snapshot, record: &Record) -> Vec<String> {
     hearing.map(|member| member.name.clone()).collect()
 }
 
-/// Replicas that no longer receive from the primary.
+/// Replicas that no longer receive from the primary. One that is leaving was locked out.
 fn deserters(snapshot: &Snapshot, record: &Record) -> Vec<String> {
-    let replicas = voters(snapshot, record).filter(|member| member.name != record.primary);
+    let replicas = voters(snapshot, record);
+    let replicas = replicas.filter(|member| member.name != record.primary && record.may_acknowledge(&member.name));
     let lost = replicas.filter(|member| {
         let channel = member.server().and_then(|facts| facts.replication.as_ref());
         channel.is_some_and(|channel| channel.receiver != ThreadState::On)

@@ -10,6 +10,7 @@ use crate::quorum::{errant_transactions, given_up_transactions, illegal_transact
 use crate::record::{Member, Phase, Record};
 use crate::snapshot::{MemberView, Snapshot};
 
+use super::membership::{self, acknowledging};
 use super::{Assessment, Waiting, spread};
 
 /// Gives a command to a member that can take one.
@@ -32,8 +33,8 @@ pub(super) fn maintain(snapshot: &Snapshot, record: &Record, assessment: &mut As
         care.take(assessment, &mut cloning);
     }
     if record.phase == Phase::Serving && primary_facts.open {
-        raise_acks(snapshot, record, primary, assessment);
-        acknowledgements(snapshot, record, primary_facts, assessment);
+        membership::change(snapshot, record, primary, assessment);
+        membership::acknowledgements(snapshot, record, primary_facts, assessment);
         spread::in_order(snapshot, record, primary, assessment);
     }
 }
@@ -71,6 +72,10 @@ impl Care<'_> {
             self.wait(assessment, stage);
             return;
         }
+        if self.is_dismissed() || self.record.leaving.as_ref() == Some(&self.member.name) {
+            self.dismiss(report, assessment);
+            return;
+        }
         // Until it can be copied anew it is a member like any other: writes may be waiting for it.
         let in_the_way = self.is_to_be_rebuilt().then(|| self.in_the_way_of_a_copy()).flatten();
         if let Some(why) = &in_the_way {
@@ -93,6 +98,23 @@ impl Care<'_> {
             (DataState::Ready { .. }, ServerState::Unresponsive { .. }) => {
                 self.wait(assessment, "its mysqld does not answer".to_owned());
             }
+        }
+    }
+
+    /// Whether nobody wants it, and the record has let it go.
+    fn is_dismissed(&self) -> bool {
+        self.snapshot.is_surplus(&self.member.name) && self.record.incarnation_of(&self.member.name).is_none()
+    }
+
+    /// It takes part in nothing, and knows that. If it is kept after all it is sent what it has missed, and acknowledges
+    /// it: a replica acknowledges nothing that it had received before.
+    fn dismiss(&self, report: &MemberReport, assessment: &mut Assessment) {
+        let ServerState::Running(facts) = &report.server else { return };
+        let receives = facts.replication.as_ref().is_some_and(|channel| channel.receiver != ThreadState::Off);
+        if facts.open {
+            command(assessment, self.member, Order::Fence);
+        } else if receives || !self.member.has_stored(self.record.claim()) {
+            command(assessment, self.member, Order::Freeze);
         }
     }
 
@@ -143,8 +165,8 @@ impl Care<'_> {
                 if error.is_empty() { "beginning to follow".to_owned() } else { format!("not receiving: {error}") };
             self.wait(assessment, why);
             // A receiver that is trying goes on by itself. Stopping it to say so again waits for its attempt to
-            // end, and a freeze would wait behind that.
-            if !self.is_connecting(facts) {
+            // end, and a freeze would wait behind that. Under another record it may have to go on as somebody else.
+            if !self.is_connecting(facts) || !self.member.has_stored(self.record.claim()) {
                 command(assessment, self.member, Order::Follow { source: self.primary.name.clone() });
             }
             return;
@@ -155,7 +177,9 @@ impl Care<'_> {
             command(assessment, self.member, Order::Follow { source: self.primary.name.clone() });
             return;
         }
-        if self.member.report().is_some_and(|report| report.standing != Standing::Good) {
+        // A proof from before this record let it go says nothing of what it may have forgotten since.
+        let stale = !self.member.votes_in(self.record) && !self.member.has_stored(self.record.claim());
+        if stale || self.member.report().is_some_and(|report| report.standing != Standing::Good) {
             self.wait(assessment, "proving that it has received everything".to_owned());
             command(assessment, self.member, Order::GrantStanding);
             return;
@@ -226,13 +250,17 @@ impl Care<'_> {
         })
     }
 
-    /// Copies a healthy member, a replica rather than the primary. One copy at a time: a donor serves one.
+    /// Copies a healthy member, unless the copy would not be kept; a replica rather than the primary. One copy at a time: a donor serves one.
     fn rebuild(&self, assessment: &mut Assessment, cloning: &mut bool, why: &str) {
         let failed = self.member.report().and_then(|report| report.job.as_ref()).and_then(|job| match &job.state {
             JobState::Failed { error } => Some(error.clone()),
             JobState::Running { .. } | JobState::Done => None,
         });
         let why = failed.map_or_else(|| why.to_owned(), |error| format!("{why}; the last copy failed: {error}"));
+        if self.snapshot.is_surplus(&self.member.name) {
+            self.wait(assessment, format!("{why}; it is being removed, so nothing is copied"));
+            return;
+        }
         self.wait(assessment, why);
         if *cloning || !self.member.available {
             return;
@@ -254,17 +282,12 @@ impl Care<'_> {
     /// Makes a proved member vote: a new one, or a rebuilt one under its old name.
     fn take_in(&self, assessment: &mut Assessment) {
         let Some(incarnation) = self.member.incarnation() else { return };
-        let wanted = self.member.ordinal < self.snapshot.desired.replicas;
-        if self.record.phase != Phase::Serving || !wanted {
+        if self.record.phase != Phase::Serving {
             return;
         }
-        let mut members = self.record.members.clone();
-        members.retain(|member| member.name != self.member.name);
-        members.push(Member { name: self.member.name.clone(), incarnation });
-        members.sort_by(|left, right| left.name.cmp(&right.name));
-        let to = Record { generation: self.record.generation + 1, members, ..self.record.clone() };
+        let to = membership::with_member(self.record, Member { name: self.member.name.clone(), incarnation });
         let because = format!("{} has received everything and votes from now on", self.member.name);
-        advance(assessment, to, because);
+        membership::advance(assessment, to, because);
     }
 
     fn wait(&self, assessment: &mut Assessment, why: String) {
@@ -279,64 +302,4 @@ fn running_job(member: &MemberView) -> Option<String> {
         JobKind::Initialize => format!("initializing: {stage}"),
         JobKind::Clone => format!("copying the data: {stage}"),
     })
-}
-
-/// One change of the record a pass: the next one is derived from the record that this one makes.
-fn advance(assessment: &mut Assessment, to: Record, because: String) {
-    let begun = assessment.steps.iter().any(|step| matches!(step, Step::Advance { .. }));
-    if !begun {
-        assessment.steps.push(Step::Advance { to: Box::new(to), because });
-    }
-}
-
-/// A higher k: announced, put into force, and promised once everything committed before is that safe too.
-fn raise_acks(snapshot: &Snapshot, record: &Record, primary: &MemberView, assessment: &mut Assessment) {
-    let possible = (record.members.len() as u32).saturating_sub(1);
-    let wanted = snapshot.desired.acks.min(possible);
-    let Some(raising) = record.raising_acks else {
-        let present = acknowledging(snapshot, record).len() as u32;
-        if wanted > record.acks && present >= wanted {
-            let to = Record { generation: record.generation + 1, raising_acks: Some(wanted), ..record.clone() };
-            advance(assessment, to, format!("commits will wait for {wanted} acknowledgements"));
-        }
-        return;
-    };
-    let in_force = primary.has_stored(record.claim())
-        && primary.server().is_some_and(|facts| facts.semi_sync.enabled && facts.semi_sync.wait_count >= raising);
-    let Some(barrier) = snapshot.raise_barrier.as_ref().filter(|_| in_force) else {
-        command(assessment, primary, Order::SetAcks { acks: raising });
-        return;
-    };
-    let holders = snapshot.members.iter().filter(|member| {
-        member.name != record.primary
-            && member.in_good_standing(record)
-            && member.server().is_some_and(|facts| barrier.is_subset_of(&facts.known()))
-    });
-    if holders.count() as u32 >= raising {
-        let to = Record { generation: record.generation + 1, acks: raising, raising_acks: None, ..record.clone() };
-        advance(assessment, to, format!("every commit is on {raising} replicas before its client hears of it"));
-    }
-}
-
-/// Voting replicas that can acknowledge now.
-fn acknowledging(snapshot: &Snapshot, record: &Record) -> Vec<String> {
-    let voting = snapshot.members.iter().filter(|member| member.name != record.primary && member.votes_in(record));
-    let present = voting.filter(|member| {
-        let channel = member.server().and_then(|facts| facts.replication.as_ref());
-        channel.is_some_and(|channel| channel.acknowledges && channel.receiver == ThreadState::On)
-    });
-    present.map(|member| member.name.clone()).collect()
-}
-
-/// Says who is missing when commits wait.
-fn acknowledgements(snapshot: &Snapshot, record: &Record, primary: &ServerFacts, assessment: &mut Assessment) {
-    let needed = record.effective_acks();
-    if primary.semi_sync.clients >= needed {
-        return;
-    }
-    let present = acknowledging(snapshot, record);
-    let missing = record.members.iter().map(|member| member.name.clone());
-    let missing = missing.filter(|name| *name != record.primary && !present.contains(name)).collect();
-    let present = primary.semi_sync.clients;
-    assessment.waiting.push(Waiting::Acknowledgements { needed, present, missing });
 }

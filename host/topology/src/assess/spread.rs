@@ -8,13 +8,19 @@ use crate::quorum::voters;
 use crate::record::Record;
 use crate::snapshot::{MemberView, Snapshot};
 
-use super::Assessment;
 use super::maintain::command;
+use super::{Assessment, Waiting};
 
 /// Holds back whatever would be out of order, and tells those who vote and do not know of the record yet.
 pub(super) fn in_order(snapshot: &Snapshot, record: &Record, primary: &MemberView, assessment: &mut Assessment) {
     let first = !primary.has_stored(record.claim());
-    let known = is_known(snapshot, record);
+    // So many that whoever adopts a lost record meets one of them.
+    let needed = (record.effective_acks() as usize + 1).min(record.freeze_quorum());
+    let know = voters(snapshot, record).filter(|member| member.has_stored(record.claim())).count();
+    let known = know >= needed;
+    if !first && !known && assessment.steps.iter().any(|step| matches!(step, Step::Advance { .. })) {
+        assessment.waiting.push(Waiting::Spread { needed, know });
+    }
     assessment.steps.retain(|step| match step {
         Step::Command { member, order } => !first || *member == primary.name || *order == Order::Fence,
         Step::Advance { .. } => known,
@@ -29,10 +35,4 @@ pub(super) fn in_order(snapshot: &Snapshot, record: &Record, primary: &MemberVie
             command(assessment, member, Order::Store);
         }
     }
-}
-
-/// Whether so many members have stored this record that whoever adopts a lost one meets one of them.
-fn is_known(snapshot: &Snapshot, record: &Record) -> bool {
-    let needed = (record.effective_acks() as usize + 1).min(record.freeze_quorum());
-    voters(snapshot, record).filter(|member| member.has_stored(record.claim())).count() >= needed
 }

@@ -114,6 +114,8 @@ impl World {
             }
             Order::SetAcks { acks } => Command::SetAcks { acks: *acks },
             Order::Fence => Command::Fence,
+            // Members only come here, so nobody has to be locked out; and who does not vote does not acknowledge.
+            Order::Lock => return None,
             Order::Drain => Command::Drain,
             Order::Undrain => Command::Undrain,
             // Nobody here is only read from: such a server is in no record, counts nowhere and acknowledges nothing.
@@ -153,8 +155,8 @@ impl World {
                 if !record.base.is_subset_of(&facts.executed) {
                     return None;
                 }
-                self.operators[operator].barriers.insert(index, (memory, facts.executed.clone()));
-                facts.executed
+                self.operators[operator].barriers.insert(index, (memory, facts.logged()));
+                facts.logged()
             }
         };
         Some(Command::GrantStanding { barrier })
@@ -185,7 +187,7 @@ impl World {
         }
         match (&message.command, outcome, &report.server) {
             (Command::SetAcks { .. }, Outcome::Done, ServerState::Running(facts)) => {
-                acting.raised = Some((message.record.claim(), facts.executed.clone()));
+                acting.raised = Some((message.record.claim(), facts.logged()));
             }
             (Command::GrantStanding { .. }, Outcome::Done, _) => {
                 acting.barriers.remove(&index);

@@ -201,7 +201,8 @@ impl World {
             // The least patience: whoever sees an old record has only the compare-and-swap against it.
             contradicted_ms: 5_000,
             without_primary_ms: 0,
-            raise_barrier: raised.map(|(_, barrier)| barrier.clone()),
+            drain_failed_ms: None,
+            change_barrier: raised.map(|(_, barrier)| barrier.clone()),
             record,
         }
     }

@@ -58,6 +58,7 @@ impl Member {
             server_uuid: uuid(data.server.unwrap_or_default()),
             version: String::new(),
             executed: data.executed(),
+            owned: names(&data.binlog[data.committed..]),
             received: if replication.is_some() { names(&data.relay) } else { GtidSet::new() },
             open: mysqld.is_open(),
             offline: mysqld.offline,

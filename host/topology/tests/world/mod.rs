@@ -1,13 +1,15 @@
 //! A small cluster in memory: members with logs, an operator that passes over them, and a record.
 //!
 //! It follows what real servers were measured to do as far as these tests need it: a killed primary keeps the
-//! transactions nobody acknowledged, and commits them when it is started again.
+//! transactions nobody acknowledged, and commits them when it is started again; a commit that waits keeps the
+//! acknowledgements it has, whoever gave them; a member that acknowledges connects with an account of its own, which
+//! its source can lock, and everybody else with one that is never locked.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 mod readers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use topology::assess::assess;
 use topology::decision::{Answer, Question};
@@ -17,7 +19,7 @@ use topology::facts::{
 use topology::gtid::GtidSet;
 use topology::guard::guard;
 use topology::plan::{Order, Step, plan};
-use topology::record::{Phase, Record};
+use topology::record::{Claim, Phase, Record};
 use topology::snapshot::{AcceptLoss, Desired, MemberView, PodFacts, Probe, Rebuild, Snapshot, Switchover};
 use uuid::Uuid;
 
@@ -26,9 +28,15 @@ fn gtid(server: Uuid, number: u64) -> GtidSet {
     format!("{server}:{number}").parse().unwrap()
 }
 
+#[derive(Clone)]
 pub struct Server {
     pub uuid: Uuid,
+    /// Everything in its binary log.
     pub executed: GtidSet,
+    /// Commits that wait, oldest first, each with whoever acknowledged it.
+    pub waiting: Vec<(GtidSet, BTreeSet<String>)>,
+    /// Whose own accounts are locked in its data.
+    pub locked: BTreeSet<String>,
     pub received: GtidSet,
     pub open: bool,
     pub drained: bool,
@@ -37,8 +45,13 @@ pub struct Server {
     pub wait_count: u32,
 }
 
+#[derive(Clone)]
 pub struct Node {
     pub reachable: bool,
+    /// No operator reaches its agent; its mysqld and the other members know nothing of that.
+    pub silent: bool,
+    /// It is connected and has yet to receive what was sent last.
+    pub lags: bool,
     pub running: bool,
     pub server: Option<Server>,
     pub incarnation: Option<Uuid>,
@@ -53,6 +66,7 @@ pub struct Node {
     pub volume: Option<VolumeTrouble>,
 }
 
+#[derive(Clone)]
 pub struct World {
     pub nodes: BTreeMap<String, Node>,
     pub record: Option<Record>,
@@ -63,9 +77,9 @@ pub struct World {
     pub accept_loss: Option<AcceptLoss>,
     /// Every record there ever was, oldest first.
     pub past: Vec<Record>,
-    pub raised: Option<GtidSet>,
     /// The read replicas.
     pub readers: BTreeMap<String, Node>,
+    pub barrier: Option<(Claim, GtidSet)>,
     /// Everything a client was told is safe.
     pub acknowledged: GtidSet,
     /// What of that was given up, and who held it then.
@@ -77,18 +91,17 @@ pub struct World {
 impl World {
     pub fn new(replicas: u32) -> Self {
         let nodes = (0..replicas).map(|ordinal| (format!("shop-{ordinal}"), Node::empty())).collect();
-        let acks = if replicas == 1 { 0 } else { ((replicas - 1) / 2).max(1) };
         Self {
             nodes,
             record: None,
             ours: false,
-            desired: Desired { replicas, acks },
+            desired: Desired { replicas, acks: usual_acks(replicas) },
             switchover: None,
             rebuild: None,
             accept_loss: None,
             past: Vec::new(),
-            raised: None,
             readers: BTreeMap::new(),
+            barrier: None,
             acknowledged: GtidSet::new(),
             forsaken: Vec::new(),
             log: Vec::new(),
@@ -124,50 +137,91 @@ impl World {
         open.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Somebody asks for another number of members.
+    pub fn scale(&mut self, replicas: u32) {
+        self.desired = Desired { replicas, acks: usual_acks(replicas) };
+        for ordinal in 0..replicas {
+            self.nodes.entry(format!("shop-{ordinal}")).or_insert_with(Node::empty);
+        }
+    }
+
+    /// Kubernetes removes pods that nobody wants and the record does not name, where it reaches their nodes. Their
+    /// volumes stay.
+    fn remove_pods(&mut self) {
+        let (record, wanted) = (self.record.clone(), self.desired.replicas);
+        let voting = record.iter().flat_map(|record| &record.members).map(|member| ordinal(&member.name) + 1);
+        let pods = voting.max().unwrap_or_default().max(wanted);
+        let gone: Vec<_> = self.nodes.keys().filter(|name| ordinal(name) >= pods).cloned().collect();
+        for name in gone {
+            if self.nodes[&name].reachable && !self.nodes[&name].silent {
+                self.kill(&name);
+            }
+        }
+    }
+
+    /// Whether one member's receiver is connected to another: both run, and the source lets it in.
+    fn is_attached(&self, replica: &str, source: &str) -> bool {
+        let node = |name: &str| self.nodes.get(name).or_else(|| self.readers.get(name));
+        let up = |name: &str| node(name).is_some_and(|node| node.running && node.reachable);
+        let server = |name: &str| node(name).and_then(|node| node.server.as_ref());
+        let (Some(mine), Some(theirs)) = (server(replica), server(source)) else { return false };
+        let admitted = !mine.acknowledges || !theirs.locked.contains(replica);
+        up(replica) && up(source) && admitted && mine.source.as_deref() == Some(source)
+    }
+
     /// A client writes once through whoever is open. True if it hears OK.
     pub fn write(&mut self) -> bool {
         let Some(name) = self.open().first().cloned() else { return false };
         let node = self.nodes.get_mut(&name).unwrap();
         node.next += 1;
         let number = node.next;
-        let reachable = node.reachable;
         let server = node.server.as_mut().unwrap();
-        let (uuid, needed) = (server.uuid, server.wait_count);
-        let transaction = gtid(uuid, number);
-        let mut acks = 0;
-        for (other, node) in &mut self.nodes {
-            let attached = *other != name && node.running && node.reachable && reachable;
-            if let Some(server) =
-                node.server.as_mut().filter(|server| attached && server.source.as_deref() == Some(&name))
-            {
-                server.received = server.received.union(&transaction);
-                acks += u32::from(server.acknowledges);
+        let transaction = gtid(server.uuid, number);
+        server.executed = server.executed.union(&transaction);
+        server.waiting.push((transaction.clone(), BTreeSet::new()));
+        self.receive(&name);
+        transaction.is_subset_of(&self.acknowledged)
+    }
+
+    /// Whoever is attached to a server receives its log, and acknowledges what waits there.
+    fn receive(&mut self, source: &str) {
+        let Some(log) = self.nodes[source].server.as_ref().map(|server| server.executed.clone()) else { return };
+        let attached = self.nodes.iter().filter(|(name, node)| !node.lags && self.is_attached(name, source));
+        let attached: Vec<_> = attached.map(|(name, _)| name.clone()).collect();
+        for replica in attached {
+            let server = self.nodes.get_mut(&replica).unwrap().server.as_mut().unwrap();
+            // It acknowledges what it is sent, and with that whatever came before.
+            let sent = log.subtract(&server.received).subtract(&server.executed);
+            server.received = server.received.union(&log);
+            if server.acknowledges {
+                let waiting = &mut self.nodes.get_mut(source).unwrap().server.as_mut().unwrap().waiting;
+                let last = waiting.iter().rposition(|(transaction, _)| transaction.is_subset_of(&sent));
+                for (_, by) in &mut waiting[..last.map_or(0, |last| last + 1)] {
+                    by.insert(replica.clone());
+                }
             }
         }
-        let server = self.nodes.get_mut(&name).unwrap().server.as_mut().unwrap();
-        server.executed = server.executed.union(&transaction);
-        if acks >= needed {
+        self.release(source);
+    }
+
+    /// Commits that have enough acknowledgements are told to their clients, in order.
+    fn release(&mut self, name: &str) {
+        let Some(server) = self.nodes.get_mut(name).unwrap().server.as_mut() else { return };
+        while server.waiting.first().is_some_and(|(_, by)| by.len() as u32 >= server.wait_count) {
+            let (transaction, _) = server.waiting.remove(0);
             self.acknowledged = self.acknowledged.union(&transaction);
         }
-        acks >= needed
     }
 
     /// Replication catches up everywhere it can.
     pub fn replicate(&mut self) {
         for _ in 0..self.nodes.len() {
-            let logs: BTreeMap<_, _> = self
-                .nodes
-                .iter()
-                .filter(|(_, node)| node.running && node.reachable)
-                .filter_map(|(name, node)| Some((name.clone(), node.server.as_ref()?.executed.clone())))
-                .collect();
+            let names: Vec<_> = self.nodes.keys().cloned().collect();
+            for name in names {
+                self.receive(&name);
+            }
             for node in self.nodes.values_mut().filter(|node| node.running) {
-                let reachable = node.reachable;
-                let Some(server) = node.server.as_mut() else { continue };
-                if let Some(log) = server.source.as_ref().filter(|_| reachable).and_then(|source| logs.get(source)) {
-                    server.received = server.received.union(log);
-                }
-                if !server.open {
+                if let Some(server) = node.server.as_mut().filter(|server| !server.open) {
                     server.executed = server.executed.union(&server.received);
                 }
             }
@@ -183,6 +237,31 @@ impl World {
             server.open = false;
             server.source = None;
             server.acknowledges = false;
+            server.waiting.clear();
+        }
+    }
+
+    /// The machine of a replica restarts, and what was received and not executed was never on its disk.
+    pub fn reboot(&mut self, name: &str) {
+        self.kill(name);
+        let node = self.nodes.get_mut(name).unwrap();
+        node.good = false;
+        if let Some(server) = &mut node.server {
+            server.received = server.received.intersect(&server.executed);
+        }
+    }
+
+    /// The agent of a replica whose mysqld ended brings it back by itself, under the record that it knows.
+    pub fn resume(&mut self, name: &str) {
+        let node = self.nodes.get_mut(name).unwrap();
+        let Some(record) = node.record.clone().filter(|record| record.phase == Phase::Serving) else { return };
+        if node.running || node.led_last || record.primary == name {
+            return;
+        }
+        node.running = node.server.is_some();
+        let acknowledges = node.may_acknowledge(name);
+        if let Some(server) = &mut node.server {
+            (server.source, server.acknowledges) = (Some(record.primary), acknowledges);
         }
     }
 
@@ -210,16 +289,6 @@ impl World {
         self.nodes.get_mut(name).unwrap().reachable = false;
     }
 
-    /// The machine loses power, and with it what was not fsynced: all that was received and not executed.
-    pub fn reboot(&mut self, name: &str) {
-        self.kill(name);
-        let node = self.nodes.get_mut(name).unwrap();
-        node.good = false;
-        if let Some(server) = &mut node.server {
-            server.received = GtidSet::new();
-        }
-    }
-
     /// The record is what it was before its last so many changes, and the operator sees that.
     pub fn restore_record(&mut self, changes_ago: usize) {
         let index = self.past.len().checked_sub(changes_ago + 1);
@@ -243,12 +312,13 @@ impl World {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let members = self
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(ordinal, (name, node))| self.view(ordinal as u32, name, node))
-            .collect();
+        // As the operator does: whoever is wanted, and whoever votes.
+        let seen = self.nodes.iter().filter(|(name, _)| {
+            let votes = self.record.as_ref().is_some_and(|record| record.incarnation_of(name).is_some());
+            ordinal(name) < self.desired.replicas || votes
+        });
+        let members = seen.map(|(name, node)| self.view(ordinal(name), name, node)).collect();
+        let claim = self.record.as_ref().map(Record::claim);
         Snapshot {
             namespace: "default".to_owned(),
             cluster: "shop".to_owned(),
@@ -263,8 +333,9 @@ impl World {
             accept_loss: self.accept_loss.clone(),
             contradicted_ms: 5_000,
             without_primary_ms: 0,
-            raise_barrier: self.raised.clone(),
             readers: self.reader_views(),
+            change_barrier: self.barrier.clone().filter(|(under, _)| Some(*under) == claim).map(|(_, barrier)| barrier),
+            drain_failed_ms: None,
         }
     }
 
@@ -276,7 +347,7 @@ impl World {
             terminating: node.terminating,
             ..PodFacts::default()
         };
-        let probe = if node.reachable {
+        let probe = if node.reachable && !node.silent {
             Probe::Known { report: Box::new(self.report(name, node)), age_ms: 1_000 }
         } else {
             Probe::Unreachable { for_ms: 5_000, error: "connection refused".to_owned() }
@@ -290,7 +361,7 @@ impl World {
             Some(incarnation) => DataState::Ready { incarnation },
         };
         let server = match &node.server {
-            Some(server) if node.running => ServerState::Running(Box::new(self.facts(server))),
+            Some(server) if node.running => ServerState::Running(Box::new(self.facts(name, server))),
             Some(server) => ServerState::Stopped { exit: None, gtids: Some(server.executed.union(&server.received)) },
             None => ServerState::Stopped { exit: None, gtids: None },
         };
@@ -312,13 +383,10 @@ impl World {
         }
     }
 
-    fn facts(&self, server: &Server) -> ServerFacts {
+    fn facts(&self, name: &str, server: &Server) -> ServerFacts {
         let replication = server.source.as_ref().map(|source| {
-            let there = self
-                .nodes
-                .get(source)
-                .filter(|node| node.running && node.reachable)
-                .and_then(|node| node.server.as_ref());
+            let attached = self.is_attached(name, source);
+            let there = self.nodes.get(source).filter(|_| attached).and_then(|node| node.server.as_ref());
             Replication {
                 source_host: ip(source),
                 source_uuid: there.map(|server| server.uuid),
@@ -331,30 +399,26 @@ impl World {
                 delay_s: 0,
             }
         });
-        let clients =
-            self.nodes.values().filter(|node| node.running && node.reachable).filter_map(|node| node.server.as_ref());
-        let clients = clients.filter(|other| {
-            other.acknowledges
-                && other.source.as_ref().is_some_and(|source| {
-                    self.nodes[source].server.as_ref().is_some_and(|mine| mine.uuid == server.uuid)
-                })
-        });
+        let acknowledges = |other: &String| self.nodes[other].server.as_ref().is_some_and(|server| server.acknowledges);
+        let clients = self.nodes.keys().filter(|other| acknowledges(other) && self.is_attached(other, name));
+        let owned = server.waiting.iter().fold(GtidSet::new(), |all, (transaction, _)| all.union(transaction));
         ServerFacts {
             pid: 1,
             started_unix_ms: 0,
             server_uuid: server.uuid,
             version: "9.7.4".to_owned(),
-            executed: server.executed.clone(),
+            executed: server.executed.subtract(&owned),
+            owned,
             received: server.received.clone(),
             open: server.open,
             offline: !server.open,
             read_only: !server.open,
             replication,
             semi_sync: SemiSync {
-                enabled: true,
+                enabled: server.wait_count > 0,
                 wait_count: server.wait_count,
                 clients: clients.count() as u32,
-                waiting_commits: 0,
+                waiting_commits: server.waiting.len() as u32,
             },
         }
     }
@@ -362,7 +426,16 @@ impl World {
     /// One pass of an operator, with this policy. False if there was nothing to do.
     pub fn pass(&mut self, policy: impl Fn(&Question) -> Answer) -> bool {
         let snapshot = self.snapshot();
-        let assessment = assess(&snapshot);
+        let steps = self.think(&snapshot, policy);
+        let busy = !steps.is_empty();
+        self.carry_out(&snapshot, steps);
+        self.remove_pods();
+        busy
+    }
+
+    /// What an operator would do about what it sees.
+    pub fn think(&mut self, snapshot: &Snapshot, policy: impl Fn(&Question) -> Answer) -> Vec<Step> {
+        let assessment = assess(snapshot);
         let mut steps = assessment.steps;
         if let Some(asked) = &assessment.question {
             let answer = match &asked.named {
@@ -371,16 +444,24 @@ impl World {
                 }
                 None => policy(&asked.question),
             };
-            match guard(&snapshot, &answer) {
-                Ok(approved) => steps.extend(plan(&snapshot, &approved)),
+            match guard(snapshot, &answer) {
+                Ok(approved) => steps.extend(plan(snapshot, &approved)),
                 Err(refusal) => self.log.push(format!("refused: {refusal}")),
             }
         }
         self.log.extend(assessment.waiting.iter().map(|waiting| format!("waiting: {waiting}")));
-        let busy = !steps.is_empty();
+        steps
+    }
+
+    /// Does what follows from a snapshot, which may be long out of date: the record changes only if it is still that
+    /// one, and every command is given under it.
+    pub fn carry_out(&mut self, snapshot: &Snapshot, steps: Vec<Step>) {
         for step in steps {
             match step {
                 Step::Advance { to, because } => {
+                    if self.record != snapshot.record {
+                        break;
+                    }
                     self.log.push(format!("{} {}: {because}", to.claim(), to.primary));
                     assert!(to.may_replace(self.record.as_ref()).is_ok(), "the record went back: {:#?}", self.log);
                     self.check_order(&to);
@@ -393,11 +474,14 @@ impl World {
                 Step::Command { member, order } if self.readers.contains_key(&member) => {
                     self.obey_as_reader(&member, &order)
                 }
-                Step::Command { member, order } => self.obey(&member, &order),
+                Step::Command { member, order } => {
+                    if let Some(record) = &snapshot.record {
+                        self.obey(record, &member, &order);
+                    }
+                }
                 Step::Probe { .. } => {}
             }
         }
-        busy
     }
 
     /// What the adoption of a lost record relies on: a change of members or acks is begun only once enough members know
@@ -444,16 +528,16 @@ impl World {
     }
 
     /// What an agent does.
-    fn obey(&mut self, name: &str, order: &Order) {
+    pub fn obey(&mut self, record: &Record, name: &str, order: &Order) {
         self.log.push(format!("{name}: {order}"));
-        let Some(record) = self.record.clone() else { return };
+        let record = record.clone();
         let (incarnation, uuid, renamed) = (self.fresh(), self.fresh(), self.fresh());
         let donor = match order {
             Order::Clone { donor } => self.nodes[donor]
                 .server
                 .as_ref()
                 .filter(|_| self.nodes[donor].running)
-                .map(|server| server.executed.clone()),
+                .map(|server| (server.executed.clone(), server.locked.clone())),
             _ => None,
         };
         let source_log = match order {
@@ -467,7 +551,7 @@ impl World {
         let committed = self.nodes[&record.primary].server.as_ref().map(|server| server.executed.clone());
         let primary_knows = self.nodes[&record.primary].record.as_ref().map(Record::claim);
         let node = self.nodes.get_mut(name).unwrap();
-        if !node.reachable || record.may_replace(node.record.as_ref()).is_err() {
+        if !node.reachable || node.silent || record.may_replace(node.record.as_ref()).is_err() {
             return;
         }
         let newcomer = node.record.as_ref().is_none_or(|stored| stored.incarnation_of(name) != node.incarnation)
@@ -477,7 +561,7 @@ impl World {
         let settled = record.phase == Phase::Serving && record.primary != name;
         assert!(!(settled && ahead), "{name} votes by {} before its primary knows: {:#?}", record.claim(), self.log);
         let node = self.nodes.get_mut(name).unwrap();
-        node.record = Some(record.clone());
+        node.store(name, &record);
         let starts = matches!(order, Order::Start | Order::Follow { .. } | Order::Trim) && !node.running;
         if let Some(server) = node.server.as_mut().filter(|server| starts && record.gave_up(server.uuid)) {
             server.uuid = renamed;
@@ -489,8 +573,9 @@ impl World {
                 *node = Node { record: Some(record), ..Node::with_data(incarnation, uuid, GtidSet::new(), true) }
             }
             Order::Clone { .. } => {
-                if let Some(executed) = donor {
+                if let Some((executed, locked)) = donor {
                     *node = Node { record: Some(record), ..Node::with_data(incarnation, uuid, executed, false) };
+                    node.server.as_mut().unwrap().locked = locked;
                 }
             }
             Order::Start => {
@@ -512,11 +597,7 @@ impl World {
             Order::Follow { source } => {
                 node.led_last = false;
                 node.running = node.server.is_some();
-                let votes = record
-                    .members
-                    .iter()
-                    .any(|member| member.name == name && Some(member.incarnation) == node.incarnation);
-                let acknowledges = node.good && votes;
+                let acknowledges = node.may_acknowledge(name);
                 if let Some(server) = &mut node.server {
                     server.source = Some(source.clone());
                     server.acknowledges = acknowledges;
@@ -529,6 +610,7 @@ impl World {
                     server.source = None;
                     server.acknowledges = false;
                     server.open = false;
+                    server.waiting.clear();
                 }
                 node.running &= !kill;
             }
@@ -545,6 +627,7 @@ impl World {
                     if required.is_subset_of(&server.executed) {
                         (server.open, server.drained, server.source, server.acknowledges) = (true, false, None, false);
                         server.wait_count = record.effective_acks();
+                        server.lock(&record);
                         node.opened_in_epoch = Some(record.epoch);
                         node.opened_as.push(server.uuid);
                         node.led_last = true;
@@ -552,15 +635,24 @@ impl World {
                     }
                 }
             }
-            Order::SetAcks { acks } => {
-                if let Some(server) = &mut node.server {
+            Order::SetAcks { acks } if record.primary == name && *acks >= record.effective_acks() => {
+                if let Some(server) = node.server.as_mut().filter(|server| server.open) {
                     server.wait_count = *acks;
-                    self.raised = Some(server.executed.clone());
+                    if record.raising_acks == Some(*acks) {
+                        self.barrier = Some((record.claim(), server.executed.clone()));
+                    }
+                    self.release(name);
+                }
+            }
+            Order::Lock if record.primary == name => {
+                if let Some(server) = node.server.as_mut().filter(|server| server.open) {
+                    server.lock(&record);
+                    self.barrier = Some((record.claim(), server.executed.clone()));
                 }
             }
             Order::Fence => self.kill(name),
             Order::Drain => {
-                if let Some(server) = &mut node.server {
+                if let Some(server) = node.server.as_mut().filter(|server| server.waiting.is_empty()) {
                     (server.open, server.drained) = (false, true);
                 }
             }
@@ -570,15 +662,58 @@ impl World {
                 }
             }
             Order::Read { .. } => panic!("a member was told to read: {:#?}", self.log),
-            Order::Store | Order::Initialize | Order::Promote { .. } => {}
+            Order::Store | Order::Initialize | Order::Promote { .. } | Order::SetAcks { .. } | Order::Lock => {}
         }
     }
 }
 
+/// k where nobody says otherwise.
+fn usual_acks(replicas: u32) -> u32 {
+    if replicas == 1 { 0 } else { ((replicas - 1) / 2).max(1) }
+}
+
+fn ordinal(name: &str) -> u32 {
+    name.rsplit('-').next().unwrap().parse().unwrap()
+}
+
+impl Server {
+    /// Locks out whoever may not acknowledge, and nobody else. What was acknowledged already stays so.
+    fn lock(&mut self, record: &Record) {
+        let accounts = (0..7).map(|ordinal| format!("shop-{ordinal}"));
+        self.locked = accounts.filter(|name| !record.may_acknowledge(name)).collect();
+    }
+}
+
 impl Node {
+    /// Stores a record. One in which its data does not vote ends what it had proved, and with that its acknowledging.
+    fn store(&mut self, name: &str, record: &Record) {
+        let votes = record.incarnation_of(name).is_some_and(|incarnation| Some(incarnation) == self.incarnation);
+        if self.record.as_ref() != Some(record) {
+            self.good &= votes;
+            self.record = Some(record.clone());
+        }
+        let may_acknowledge = self.may_acknowledge(name);
+        if let Some(server) = &mut self.server {
+            server.acknowledges &= may_acknowledge;
+            // Whoever may acknowledge is let in. Locking others out takes a moment, and an order to be sure of it.
+            if server.open && record.primary == name {
+                server.locked.retain(|name| !record.may_acknowledge(name));
+            }
+        }
+    }
+
+    /// Whether it acknowledges as far as it knows.
+    fn may_acknowledge(&self, name: &str) -> bool {
+        let record = self.record.as_ref().filter(|record| record.may_acknowledge(name));
+        let votes = record.is_some_and(|record| record.incarnation_of(name) == self.incarnation);
+        self.good && votes
+    }
+
     pub fn empty() -> Self {
         Self {
             reachable: true,
+            silent: false,
+            lags: false,
             running: false,
             server: None,
             incarnation: None,
@@ -597,6 +732,8 @@ impl Node {
         let server = Server {
             uuid,
             executed,
+            waiting: Vec::new(),
+            locked: BTreeSet::new(),
             received: GtidSet::new(),
             open: false,
             drained: false,

@@ -9,7 +9,7 @@ use super::{Node, World};
 
 impl World {
     /// Asks for so many readers: new ones are empty, the highest go.
-    pub fn scale(&mut self, count: usize) {
+    pub fn scale_readers(&mut self, count: usize) {
         self.readers.retain(|name, _| name.rsplit('-').next().unwrap().parse::<usize>().unwrap() < count);
         for ordinal in 0..count {
             self.readers.entry(format!("shop-read-{ordinal}")).or_insert_with(Node::empty);

@@ -148,8 +148,13 @@ pub(super) fn conditions(
     let in_force = || {
         policy.map_or_else(|| "the embedded default".to_owned(), |policy| format!("{} {}", policy.name, policy.version))
     };
+    let mut voting = snapshot.record.iter().flat_map(|record| &record.members);
+    let leave = voting.any(|member| snapshot.is_surplus(&member.name));
     vec![
         match (all, open) {
+            (true, Some(primary)) if leave => {
+                said(READY, true, "MembersLeaving", format!("{primary} takes writes; members are being removed: {why}"))
+            }
             (true, Some(primary)) => said(
                 READY,
                 true,
