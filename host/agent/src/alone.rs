@@ -243,8 +243,10 @@ impl Alone {
         }
         let member = &self.member;
         member.door.open(&member.config, || member.supervisor.now().running().is_some()).await;
-        let others = record.members.iter().filter(|other| other.name != member.name());
-        let accounts = others.filter_map(|other| crate::config::ordinal(&other.name).ok()).map(replication_account);
+        // One that is leaving may still ask, and its acknowledgement would not count.
+        let others = record.members.iter().map(|other| &other.name);
+        let others = others.filter(|other| *other != member.name() && record.may_acknowledge(other));
+        let accounts = others.filter_map(|other| crate::config::ordinal(other).ok()).map(replication_account);
         member.door.asking(&accounts.collect::<Vec<_>>())
     }
 }

@@ -250,7 +250,8 @@ impl Care<'_> {
         })
     }
 
-    /// Copies a healthy member, unless the copy would not be kept; a replica rather than the primary. One copy at a time: a donor serves one.
+    /// Copies a healthy member, unless the copy would not be kept; a replica rather than the primary. One copy at a time:
+    /// a donor serves one.
     fn rebuild(&self, assessment: &mut Assessment, cloning: &mut bool, why: &str) {
         let failed = self.member.report().and_then(|report| report.job.as_ref()).and_then(|job| match &job.state {
             JobState::Failed { error } => Some(error.clone()),
