@@ -113,6 +113,8 @@ async fn clone_second(cluster: &mut Cluster, record: &Record) -> Result<Record> 
     let mut record = record;
     record.generation = 2;
     record.members = cluster.record(1, Phase::Serving, 0, 0).members;
+    // First the primary, which lets it in as one who votes.
+    cluster.member(0).done(&record, Command::Store).await?;
     let report = cluster.member(1).follow(&record, cluster.member(0)).await?;
     assert!(!acknowledges(&report), "without standing it must not acknowledge");
     cluster.follow_in_good_standing(1, 0, &record).await?;
