@@ -41,9 +41,12 @@ impl Assessment {
         })
     }
 
-    /// Whether it calls for a new epoch: a primary is lost, or a freeze was begun and not finished.
-    pub fn calls_for_claim(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Advance { to, .. } if to.phase == Phase::Freezing))
+    /// Whether it calls for a new epoch because a primary is lost. A freeze that was begun and not finished may only wait
+    /// for members that are not there: two operators that take it from each other would raise the epoch without end.
+    pub fn finds_a_loss(&self, snapshot: &Snapshot) -> bool {
+        let freezes = |step: &Step| matches!(step, Step::Advance { to, .. } if to.phase == Phase::Freezing);
+        let begun = snapshot.record.as_ref().is_some_and(|record| record.phase == Phase::Freezing);
+        !begun && self.steps.iter().any(freezes)
     }
 }
 

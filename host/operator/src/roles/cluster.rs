@@ -138,7 +138,7 @@ impl Cluster {
                 return Ok(true);
             }
             let mut assessment = assess(&snapshot);
-            let turn = self.turn(leads, &assessment);
+            let turn = self.turn(leads, assessment.finds_a_loss(&snapshot));
             if turn != Turn::Mine {
                 // To see is everybody's: whoever does not look cannot stand in.
                 assessment.probes().for_each(|member| self.probe(member));
@@ -161,10 +161,10 @@ impl Cluster {
         Ok(false)
     }
 
-    fn turn(&mut self, leads: bool, assessment: &Assessment) -> Turn {
+    fn turn(&mut self, leads: bool, finds_a_loss: bool) -> Turn {
         let sight = Sight {
             leads,
-            calls_for_claim: assessment.calls_for_claim(),
+            finds_a_loss,
             record_is_ours: self.record_is_ours(),
             record_unchanged: self.record_seen.elapsed(),
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a claim has to be called for, and nobody may have moved the record, before an operator without the Lease
+/// How long a loss has to be seen, and nobody may have moved the record, before an operator without the Lease
 /// makes it. A leader that sees the loss claims within some tens of milliseconds (measured 20–60), so a second is
 /// enough to let it, and short beside what a cut costs anyway.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,8 +30,8 @@ pub enum Turn {
 pub struct Sight {
     /// This operator holds the Lease.
     pub leads: bool,
-    /// What it sees calls for a new epoch: the primary is lost, or a freeze was begun and not finished.
-    pub calls_for_claim: bool,
+    /// It sees that the primary is lost and nobody has claimed the next epoch yet.
+    pub finds_a_loss: bool,
     /// The record stands as this operator wrote it.
     pub record_is_ours: bool,
     /// For how long nobody has moved the record.
@@ -41,7 +41,7 @@ pub struct Sight {
 /// What an operator remembers of its turns at one cluster.
 #[derive(Debug, Default)]
 pub struct Turns {
-    called_since: Option<Instant>,
+    found_since: Option<Instant>,
     stands_in: bool,
 }
 
@@ -49,13 +49,13 @@ impl Turns {
     /// Whose turn it is at `now`. Whoever stands in goes on until somebody else moves the record, because what
     /// it began has to be finished by somebody who sees.
     pub fn take(&mut self, sight: Sight, now: Instant) -> Turn {
-        let Sight { leads, calls_for_claim, record_is_ours, record_unchanged } = sight;
+        let Sight { leads, finds_a_loss, record_is_ours, record_unchanged } = sight;
         self.stands_in &= record_is_ours && !leads;
-        self.called_since = self.called_since.filter(|_| calls_for_claim).or(calls_for_claim.then_some(now));
+        self.found_since = self.found_since.filter(|_| finds_a_loss).or(finds_a_loss.then_some(now));
         if leads || self.stands_in {
             return Turn::Mine;
         }
-        let Some(since) = self.called_since else { return Turn::Theirs };
+        let Some(since) = self.found_since else { return Turn::Theirs };
         if now.duration_since(since).min(record_unchanged) < PATIENCE {
             return Turn::Perhaps;
         }
@@ -74,13 +74,9 @@ impl Turns {
 mod tests {
     use super::*;
 
-    const QUIET: Sight = Sight {
-        leads: false,
-        calls_for_claim: false,
-        record_is_ours: false,
-        record_unchanged: Duration::from_secs(60),
-    };
-    const LOST: Sight = Sight { calls_for_claim: true, ..QUIET };
+    const QUIET: Sight =
+        Sight { leads: false, finds_a_loss: false, record_is_ours: false, record_unchanged: Duration::from_secs(60) };
+    const LOST: Sight = Sight { finds_a_loss: true, ..QUIET };
 
     #[test]
     fn the_lease_decides_while_nothing_is_lost() {

@@ -210,7 +210,9 @@ fn read_replicas_stand_below_the_members_and_are_counted_apart() {
         Some(ReadReplicasStatus { count: 2, ready: 1, selector: String::new(), members: vec![reader(0), late] });
     let text = shown(&cluster, Some(&record), PLAIN);
     assert!(text.starts_with("default/shop  3/3 ready  shop-1 takes writes  1/2 read replicas\n"), "{text}");
-    let row = |name: &str| text.lines().position(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{text}"));
+    let row = |name: &str| {
+        text.lines().position(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{text}"))
+    };
     assert!(row("shop-2") < row("shop-read-0") && row("shop-read-0") < row("shop-read-1"), "{text}");
     assert!(
         text.lines().any(|line| line.trim_start().starts_with("shop-read-1")
