@@ -399,7 +399,7 @@ fn partial(choice: u8) -> impl Fn(&Question) -> Answer {
     move |question| {
         let readers = question.candidates.iter().filter(|candidate| candidate.name.contains("-read-"));
         assert_eq!(readers.count(), 0, "a reader stood for election");
-        if choice % 4 == 0 {
+        if choice.is_multiple_of(4) {
             let (candidate, reason) = ("shop-read-0".to_owned(), "it has everything".to_owned());
             return Answer::Promote { candidate, reason, ranking: Vec::new() };
         }

@@ -75,6 +75,8 @@ impl Records {
             Some(before) => {
                 let mut object = before.object.clone();
                 object.spec = spec;
+                // One that somebody put back may have none, and would outlive the cluster.
+                object.metadata.owner_references = owner.map(|owner| vec![owner]).or(object.metadata.owner_references);
                 self.api.replace(name, &PostParams::default(), &object).await
             }
             None => {
