@@ -11,7 +11,7 @@ use std::time::Duration;
 use mysql_async::Conn;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
-use topology::facts::{MemberReport, ServerFacts, ServerState, ThreadState};
+use topology::facts::{MemberReport, ServerFacts, ServerState};
 
 use crate::member::{Asks, Member};
 use crate::sql::{self, SqlError};
@@ -259,13 +259,11 @@ impl Worth {
     }
 }
 
-/// Whether the receiver is connected to another server than the one it was told of: addresses are reused.
+/// Whether the receiver is connected to another server than the one it was told of.
 fn follows_a_stranger(member: &Member, facts: &ServerFacts) -> bool {
     let remembered = member.state.get();
     let (Some(following), Some(channel)) = (&remembered.following, &facts.replication) else { return false };
-    channel.receiver == ThreadState::On
-        && channel.source_host == following.source.host
-        && channel.source_uuid.is_some_and(|uuid| uuid != following.source.server_uuid)
+    channel.source_host == following.source.host && sql::replication::meets_a_stranger(channel, &following.source)
 }
 
 async fn first_answer(member: Arc<Member>, running: Running) {

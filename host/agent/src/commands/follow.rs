@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use topology::facts::{MemberReport, Replication, ServerState, ThreadState};
+use topology::facts::{MemberReport, Replication, ServerFacts, ServerState, ThreadState};
 use topology::record::{Phase, Record};
 use wire::{Endpoint, Outcome};
 
@@ -70,7 +70,7 @@ async fn receive(
         semi_sync::end_source_side(&mut session).await?;
         member.mark_closed();
     }
-    if let Some(outcome) = remember(member, record, source).await {
+    if let Some(outcome) = remember(member, record, source, 0).await {
         return Ok(outcome);
     }
     let gate = tokio::time::timeout(PROMPT, member.gate.lock()).await;
@@ -91,11 +91,11 @@ async fn receive(
     Ok(Outcome::Done)
 }
 
-/// Puts on disk whom this data follows, and under which claim.
-pub(super) async fn remember(member: &Member, record: &Record, source: &Endpoint) -> Option<Outcome> {
+/// Puts on disk whom this data follows, how many seconds late, and under which claim.
+pub(super) async fn remember(member: &Member, record: &Record, source: &Endpoint, delay_s: u64) -> Option<Outcome> {
     let Some(incarnation) = member.incarnation() else { return Some(refused("there is no data")) };
     let claim = record.claim();
-    let following = Following { source: source.clone(), claim, incarnation, delay_s: 0 };
+    let following = Following { source: source.clone(), claim, incarnation, delay_s };
     let changed = member.state.change_under(claim, |remembered| remembered.following = Some(following)).await;
     changed.err().map(not_changed)
 }
@@ -107,15 +107,13 @@ async fn is_set_up(
     source: &Endpoint,
     acknowledge: bool,
 ) -> Result<bool, SqlError> {
-    let Some(channel) = channel.filter(|channel| replication::receives_from(channel, source)) else { return Ok(false) };
-    let stranger =
-        channel.receiver == ThreadState::On && channel.source_uuid.is_some_and(|uuid| uuid != source.server_uuid);
-    Ok(!stranger
+    Ok(channel.is_some_and(|channel| replication::receives_from(channel, source))
         && semi_sync::replica_side(session).await? == acknowledge
         && replication::logs_in_as(session, &member.config, acknowledge).await?)
 }
 
-/// Points the receiver at a source and starts it. The caller holds the gate and has checked the claim.
+/// Points the receiver at a source and starts it, and the applier too. The caller holds the gate and has checked the
+/// claim.
 pub(super) async fn point_at(
     member: &Member,
     session: &mut Session,
@@ -123,6 +121,19 @@ pub(super) async fn point_at(
     source: &Endpoint,
     acknowledge: bool,
 ) -> Result<(), SqlError> {
+    point_receiver(member, session, running, source, acknowledge).await?;
+    let facts = member.facts(session, running).await?;
+    replication::start_applier(session, facts.replication.as_ref()).await
+}
+
+/// The same, without the applier. Gives what was true when the receiver had stopped.
+pub(super) async fn point_receiver(
+    member: &Member,
+    session: &mut Session,
+    running: Running,
+    source: &Endpoint,
+    acknowledge: bool,
+) -> Result<ServerFacts, SqlError> {
     receiver::stop(member, session).await?;
     semi_sync::set_replica_side(session, acknowledge).await?;
     // Read again: what is received is only certain once the receiver has stopped.
@@ -134,8 +145,7 @@ pub(super) async fn point_at(
         replication::log_in_as(session, &member.config, &facts, acknowledge).await?;
     }
     replication::start_receiver(session).await?;
-    let facts = member.facts(session, running).await?;
-    replication::start_applier(session, facts.replication.as_ref()).await
+    Ok(facts)
 }
 
 /// Whether this member may acknowledge to the source it remembers: only to the record's primary.

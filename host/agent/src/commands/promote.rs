@@ -121,7 +121,7 @@ impl Promotion<'_> {
 
     async fn receive_from(&self, session: &mut Session, source: &Endpoint) -> Result<Option<Outcome>, SqlError> {
         // Otherwise a source that has a new server_uuid since this member last followed it is left as a stranger.
-        if let Some(outcome) = follow::remember(self.member, self.record, source).await {
+        if let Some(outcome) = follow::remember(self.member, self.record, source, 0).await {
             return Ok(Some(outcome));
         }
         {

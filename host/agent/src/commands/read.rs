@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use topology::facts::{Replication, ThreadState};
+use topology::facts::Replication;
 use topology::record::{Phase, Record};
 use wire::{Endpoint, Outcome};
 
-use super::{failed, follow, not_changed, receiver, refused, superseded};
+use super::{failed, follow, refused, superseded};
 use crate::member::Member;
-use crate::sql::{PROMPT, Session, SqlError, opening, replication, semi_sync};
-use crate::state::Following;
+use crate::sql::{PROMPT, Session, SqlError, opening, replication};
 use crate::supervise::Running;
 
 /// Reads from a source, starting mysqld closed first where it is stopped.
@@ -44,18 +43,14 @@ async fn receive(
     delay_s: u64,
     running: Running,
 ) -> Result<Outcome, SqlError> {
-    let Some(incarnation) = member.incarnation() else { return Ok(refused("there is no data")) };
-    let claim = record.claim();
-    let following = Following { source: source.clone(), claim, incarnation, delay_s };
-    let remembered = member.state.change_under(claim, |remembered| remembered.following = Some(following)).await;
-    if let Err(why) = remembered {
-        return Ok(not_changed(why));
+    if let Some(outcome) = follow::remember(member, record, source, delay_s).await {
+        return Ok(outcome);
     }
     let (mut session, _) = member.session().await?;
     let gate = tokio::time::timeout(PROMPT, member.gate.lock()).await;
     let Ok(_gate) = gate else { return Err(SqlError::Late(PROMPT)) };
-    if member.state.claim() != Some(claim) {
-        return Ok(superseded(member, claim));
+    if member.state.claim() != Some(record.claim()) {
+        return Ok(superseded(member, record.claim()));
     }
     let facts = member.facts(&mut session, running).await?;
     if facts.replication.as_ref().is_some_and(|channel| is_set_up(channel, source, delay_s)) {
@@ -70,9 +65,7 @@ async fn receive(
 }
 
 fn is_set_up(channel: &Replication, source: &Endpoint, delay_s: u64) -> bool {
-    let stranger =
-        channel.receiver == ThreadState::On && channel.source_uuid.is_some_and(|uuid| uuid != source.server_uuid);
-    replication::receives_from(channel, source) && !stranger && channel.delay_s == delay_s
+    replication::receives_from(channel, source) && channel.delay_s == delay_s
 }
 
 async fn point_at(
@@ -82,16 +75,8 @@ async fn point_at(
     source: &Endpoint,
     delay_s: u64,
 ) -> Result<(), SqlError> {
-    receiver::stop(member, session).await?;
-    semi_sync::set_replica_side(session, false).await?;
-    let facts = member.facts(session, running).await?;
-    let there = facts.replication.as_ref().is_some_and(|channel| channel.source_host == source.host);
-    if !there {
-        replication::point(session, &member.config, &facts, source, false).await?;
-    }
-    replication::start_receiver(session).await?;
-    let present = facts.replication.as_ref().map_or(0, |channel| channel.delay_s);
-    if present != delay_s {
+    let before = follow::point_receiver(member, session, running, source, false).await?;
+    if before.replication.map_or(0, |channel| channel.delay_s) != delay_s {
         // Before the applier runs for the first time: a new reader is never early.
         replication::set_delay(session, delay_s).await?;
     }

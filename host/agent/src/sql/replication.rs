@@ -63,7 +63,12 @@ pub async fn start_applier(session: &mut Session, channel: Option<&Replication>)
 
 /// Whether the receiver already runs against this source.
 pub fn receives_from(channel: &Replication, source: &Endpoint) -> bool {
-    channel.receiver != ThreadState::Off && channel.source_host == source.host
+    channel.receiver != ThreadState::Off && channel.source_host == source.host && !meets_a_stranger(channel, source)
+}
+
+/// Whether another server answers the receiver than the one that was meant: addresses are reused.
+pub fn meets_a_stranger(channel: &Replication, source: &Endpoint) -> bool {
+    channel.receiver == ThreadState::On && channel.source_uuid.is_some_and(|uuid| uuid != source.server_uuid)
 }
 
 /// Points a stopped receiver at a source.
