@@ -266,7 +266,6 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
-    use topology::gtid::GtidSet;
     use topology::record::Member;
 
     use super::*;
@@ -278,16 +277,9 @@ mod tests {
             epoch: 3,
             phase: Phase::Serving,
             generation: 1,
-            primary: "shop-0".to_owned(),
             primary_since_epoch: 3,
-            primary_server_uuid: None,
             members: (0..members).map(named).collect(),
-            leaving: None,
-            acks: 0,
-            raising_acks: None,
-            base: GtidSet::new(),
-            accepted_loss: None,
-            given_up: Vec::new(),
+            ..Record::first("shop-0".to_owned())
         };
         let source = Endpoint { member: source.to_owned(), host: "10.0.0.1".to_owned(), server_uuid: Uuid::nil() };
         let following = Following { source, claim: record.claim(), incarnation: Uuid::nil(), delay_s: 0 };

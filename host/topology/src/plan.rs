@@ -161,21 +161,13 @@ fn drain_or_claim(snapshot: &Snapshot, record: &Record, approved: &Approved) -> 
     }
 }
 
-/// The next epoch, begun by a freeze. What somebody accepted to lose was accepted for an earlier one.
+/// The next epoch, begun by a freeze.
 pub(crate) fn claim(record: &Record, because: String) -> Step {
-    let to = Record {
-        epoch: record.epoch + 1,
-        phase: Phase::Freezing,
-        generation: 0,
-        accepted_loss: None,
-        ..record.clone()
-    };
-    Step::Advance { to: Box::new(to), because }
+    Step::Advance { to: Box::new(record.claimed(None)), because }
 }
 
 /// The same, where somebody accepted that the freeze does without some members.
 pub(crate) fn claim_without(record: &Record, without: Vec<String>, because: String) -> Step {
-    let accepted_loss = Some(AcceptedLoss { epoch: record.epoch, without });
-    let to = Record { epoch: record.epoch + 1, phase: Phase::Freezing, generation: 0, accepted_loss, ..record.clone() };
-    Step::Advance { to: Box::new(to), because }
+    let accepted = AcceptedLoss { epoch: record.epoch, without };
+    Step::Advance { to: Box::new(record.claimed(Some(accepted))), because }
 }

@@ -134,6 +134,32 @@ pub enum StaleRecord {
 }
 
 impl Record {
+    /// The record of a cluster whose first data this member is about to make.
+    pub fn first(primary: String) -> Self {
+        Self {
+            epoch: 1,
+            phase: Phase::Freezing,
+            generation: 0,
+            primary,
+            primary_since_epoch: 1,
+            primary_server_uuid: None,
+            members: Vec::new(),
+            leaving: None,
+            acks: 0,
+            raising_acks: None,
+            base: GtidSet::new(),
+            accepted_loss: None,
+            given_up: Vec::new(),
+        }
+    }
+
+    /// The next epoch, begun by a freeze. What somebody accepted to lose was accepted for one freeze only, so this one
+    /// has what is named here and nothing of an earlier one.
+    #[must_use]
+    pub fn claimed(&self, accepted_loss: Option<AcceptedLoss>) -> Self {
+        Self { epoch: self.epoch + 1, phase: Phase::Freezing, generation: 0, accepted_loss, ..self.clone() }
+    }
+
     /// What orders this record among the others of its cluster.
     pub fn claim(&self) -> Claim {
         Claim { epoch: self.epoch, phase: self.phase, generation: self.generation }

@@ -170,16 +170,10 @@ impl Cluster {
             epoch,
             phase,
             generation,
-            primary: "shop-0".to_owned(),
             primary_since_epoch: epoch,
-            primary_server_uuid: None,
             members: members.collect(),
-            leaving: None,
             acks,
-            raising_acks: None,
-            base: GtidSet::new(),
-            accepted_loss: None,
-            given_up: Vec::new(),
+            ..Record::first("shop-0".to_owned())
         }
     }
 
@@ -215,11 +209,6 @@ impl Cluster {
 /// The command to open.
 pub fn promote(source: Option<Endpoint>, required: &GtidSet) -> Command {
     Command::Promote { source, required: required.clone(), deadline_ms: 20_000 }
-}
-
-/// The record with the next epoch, claimed for a freeze.
-pub fn claim(record: &Record) -> Record {
-    Record { epoch: record.epoch + 1, phase: Phase::Freezing, generation: 0, ..record.clone() }
 }
 
 /// A claimed record that names its new primary.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
-use mysql_tests::cluster::{acknowledges, choose, claim, ended, promote};
+use mysql_tests::cluster::{acknowledges, choose, ended, promote};
 use mysql_tests::member::{facts, program};
 use mysql_tests::{Cluster, Member};
 use tokio::task::JoinHandle;
@@ -149,7 +149,7 @@ async fn fail_over(cluster: &Cluster, record: &Record) -> Result {
     );
     replica.wait("the lost source is seen", |report| receiver(report) != Some(ThreadState::On)).await?;
 
-    let claimed = claim(record);
+    let claimed = record.claimed(None);
     let since = Instant::now();
     let report = replica.done(&claimed, Command::Freeze).await?;
     measured("freeze", since);
@@ -177,7 +177,7 @@ async fn fail_over(cluster: &Cluster, record: &Record) -> Result {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_from_the_past_is_refused_and_what_is_promised_survives_the_agent() -> Result {
     let (mut cluster, record) = Cluster::serving(1, 0).await?;
-    let later = claim(&record);
+    let later = record.claimed(None);
     cluster.member(0).done(&later, Command::Store).await?;
     for command in [Command::Store, Command::Undrain, Command::Freeze] {
         let response = cluster.member(0).command(&record, command).await?;
@@ -202,7 +202,7 @@ async fn a_record_from_the_past_is_refused_and_what_is_promised_survives_the_age
 async fn a_freeze_kills_a_primary_with_waiting_commits_and_reads_its_log() -> Result {
     let (cluster, record) = Cluster::serving(2, 1).await?;
     let (primary, replica) = (cluster.member(0), cluster.member(1));
-    let claimed = claim(&record);
+    let claimed = record.claimed(None);
     replica.done(&claimed, Command::Freeze).await?;
     let executed = primary.executed().await?;
     let insert = waiting_insert(primary, 7).await?;
@@ -294,7 +294,7 @@ async fn what_was_given_up_is_not_cut_off_and_its_server_gets_another_name() -> 
 /// record, which is Serving, and what only the first one has.
 async fn leave_a_tail(cluster: &Cluster, record: &Record, statement: &'static str) -> Result<(Record, GtidSet)> {
     let (former, primary) = (cluster.member(0), cluster.member(1));
-    let claimed = claim(record);
+    let claimed = record.claimed(None);
     primary.done(&claimed, Command::Freeze).await?;
     let executed = former.executed().await?;
     let waiting = waiting_statement(former, statement).await?;
@@ -322,7 +322,7 @@ fn primary_endpoint(record: &Record, member: &Member) -> Endpoint {
 #[tokio::test(flavor = "multi_thread")]
 async fn ending_the_agent_with_a_waiting_commit_gives_its_client_no_ok() -> Result {
     let (mut cluster, record) = Cluster::serving(2, 1).await?;
-    cluster.member(1).done(&claim(&record), Command::Freeze).await?;
+    cluster.member(1).done(&record.claimed(None), Command::Freeze).await?;
     let insert = waiting_insert(cluster.member(0), 1).await?;
     let since = Instant::now();
     cluster.member_mut(0).stop().await?;
@@ -357,7 +357,7 @@ async fn a_drain_that_cannot_end_is_taken_back_and_a_drained_primary_changes_sid
     primary.client("app").await?.query_drop("INSERT INTO t VALUES (3, 0)").await?;
     primary.done(&record, Command::Drain { deadline_ms: 10_000 }).await?;
 
-    let claimed = claim(&record);
+    let claimed = record.claimed(None);
     let frozen = primary.done(&claimed, Command::Freeze).await?;
     assert_eq!(facts(&frozen)?.pid, pid, "a drained primary need not be killed");
     let known = facts(&replica.done(&claimed, Command::Freeze).await?)?.known();
@@ -393,7 +393,7 @@ async fn what_was_received_survives_a_new_source_and_a_restart_and_is_executed_b
     let held = cluster.member(1).facts().await?;
     assert!(!all.is_subset_of(&held.executed), "the lock holds the applier");
 
-    let claimed = claim(&record);
+    let claimed = record.claimed(None);
     for index in [1, 2] {
         cluster.member(index).done(&claimed, Command::Freeze).await?;
     }
@@ -409,7 +409,7 @@ async fn what_was_received_survives_a_new_source_and_a_restart_and_is_executed_b
     assert_eq!(kept.replication.as_ref().map(|channel| channel.receiver), Some(ThreadState::On));
     assert!(held.received.is_subset_of(&kept.received) && !all.is_subset_of(&kept.executed), "{kept:?}");
 
-    let again = claim(&chosen);
+    let again = chosen.claimed(None);
     cluster.member(1).done(&again, Command::Freeze).await?;
     drop(lock);
     cluster.member(1).kill_mysqld().await?;
@@ -434,7 +434,7 @@ async fn a_candidate_fetches_what_it_lacks_before_it_opens_and_gives_up_for_a_la
     primary.client("app").await?.query_drop("INSERT INTO t VALUES (1, 0)").await?;
     let all = primary.executed().await?;
 
-    let claimed = claim(&record);
+    let claimed = record.claimed(None);
     let fenced = primary.done(&claimed, Command::Fence).await?;
     assert!(all.is_subset_of(offline_gtids(&fenced).expect("read")));
     for member in [ahead, behind] {
@@ -451,7 +451,7 @@ async fn a_candidate_fetches_what_it_lacks_before_it_opens_and_gives_up_for_a_la
     let (given_up, stored) = tokio::join!(behind.command(&chosen, waiting), async {
         tokio::time::sleep(Duration::from_millis(700)).await;
         let since = Instant::now();
-        let frozen = behind.done(&claim(&chosen), Command::Freeze).await;
+        let frozen = behind.done(&chosen.claimed(None), Command::Freeze).await;
         measured("freeze during a promotion", since);
         frozen
     });
@@ -460,7 +460,7 @@ async fn a_candidate_fetches_what_it_lacks_before_it_opens_and_gives_up_for_a_la
     let report = stored?;
     assert!(!facts(&report)?.open && receiver(&report) == Some(ThreadState::Off));
 
-    let again = claim(&chosen);
+    let again = chosen.claimed(None);
     let chosen = Record { acks: 0, ..choose(&again, behind, &behind.endpoint().await?, &all) };
     behind.done(&chosen, promote(source, &all)).await?;
     assert_eq!(ids(behind).await?, [1]);
@@ -590,7 +590,7 @@ async fn a_server_that_hangs_is_reported_and_a_freeze_does_not_wait_for_it() -> 
     let silent = |report: &MemberReport| matches!(report.server, ServerState::Unresponsive { .. });
     replica.wait("its silence is reported", silent).await?;
     let since = Instant::now();
-    let report = replica.done(&claim(&record), Command::Freeze).await?;
+    let report = replica.done(&record.claimed(None), Command::Freeze).await?;
     measured("freeze of a server that hangs", since);
     assert_eq!(offline_gtids(&report), Some(&known), "killed, and its logs read: {:?}", report.server);
     cluster.stop().await
@@ -605,7 +605,7 @@ async fn a_receiver_that_waits_for_a_dead_machine_is_stopped_and_its_server_live
     let dead = Endpoint { host, ..primary_endpoint(&record, cluster.member(0)) };
     replica.command(&record, Command::Follow { source: dead }).await?;
     let since = Instant::now();
-    let report = replica.done(&claim(&record), Command::Freeze).await?;
+    let report = replica.done(&record.claimed(None), Command::Freeze).await?;
     measured("freeze of a receiver that connects", since);
     assert_eq!(receiver(&report), Some(ThreadState::Off));
     assert_eq!(facts(&report)?.pid, pid, "mysqld was killed for it");

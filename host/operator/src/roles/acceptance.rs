@@ -82,17 +82,9 @@ mod tests {
         Record {
             epoch,
             phase,
-            generation: 0,
-            primary: "shop-2".to_owned(),
             primary_since_epoch: if phase == Phase::Freezing { epoch - 1 } else { epoch },
-            primary_server_uuid: None,
-            members: Vec::new(),
-            leaving: None,
             acks: 1,
-            raising_acks: None,
-            base: topology::gtid::GtidSet::new(),
-            accepted_loss: None,
-            given_up: Vec::new(),
+            ..Record::first("shop-2".to_owned())
         }
     }
 

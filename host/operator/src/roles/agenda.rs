@@ -301,17 +301,10 @@ mod tests {
         Record {
             epoch: 3,
             phase: Phase::Serving,
-            generation: 0,
-            primary: primary.to_owned(),
             primary_since_epoch: 3,
-            primary_server_uuid: None,
             members: vec![member("shop-0", 1), member("shop-2", data)],
-            leaving: None,
             acks: 1,
-            raising_acks: None,
-            base: topology::gtid::GtidSet::new(),
-            accepted_loss: None,
-            given_up: Vec::new(),
+            ..Record::first(primary.to_owned())
         }
     }
 

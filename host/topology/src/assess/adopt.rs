@@ -105,7 +105,7 @@ fn successor(snapshot: &Snapshot, found: Option<&Record>, best: &Record) -> Reco
         let generation = all().map(|record| record.generation).max().unwrap_or(best.generation) + 1;
         return Record { generation, ..best.clone() };
     }
-    Record { epoch: epoch + 1, phase: Phase::Freezing, generation: 0, accepted_loss: None, ..best.clone() }
+    Record { epoch: epoch + 1, ..best.claimed(None) }
 }
 
 /// Every record that a member remembers.

@@ -39,21 +39,7 @@ pub(super) fn without_record(snapshot: &Snapshot) -> Assessment {
         return Assessment { waiting: vec![Waiting::Adoption { found: None, needs }], ..Assessment::default() };
     }
     let Some(first) = snapshot.members.first() else { return Assessment::default() };
-    let record = Record {
-        epoch: 1,
-        phase: Phase::Freezing,
-        generation: 0,
-        primary: first.name.clone(),
-        primary_since_epoch: 1,
-        primary_server_uuid: None,
-        members: Vec::new(),
-        leaving: None,
-        acks: 0,
-        raising_acks: None,
-        base: GtidSet::new(),
-        accepted_loss: None,
-        given_up: Vec::new(),
-    };
+    let record = Record::first(first.name.clone());
     let because = format!("every volume is empty; {} makes the first data", first.name);
     Assessment { steps: vec![Step::Advance { to: Box::new(record), because }], ..Assessment::default() }
 }

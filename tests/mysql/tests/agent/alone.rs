@@ -242,7 +242,7 @@ async fn a_primary_that_was_replaced_is_not_even_started_and_its_tail_can_still_
     former.kill_mysqld().await?;
     assert!(waiting.await?.is_err());
     // A failover of which the former primary hears nothing.
-    let claimed = claim(&record);
+    let claimed = record.claimed(None);
     let known = facts(&chosen.done(&claimed, Command::Freeze).await?)?.known();
     third.done(&claimed, Command::Freeze).await?;
     let promoting = choose(&claimed, chosen, &chosen.endpoint().await?, &known);
@@ -277,7 +277,7 @@ async fn without_acknowledgements_it_stays_closed_and_whoever_appears_ends_the_a
 
     // Whoever listens is told that it is stopped, as after any exit, and decides.
     primary.wait("the attempt is given up", is_stopped).await?;
-    let claimed = claim(&record);
+    let claimed = record.claimed(None);
     let since = Instant::now();
     primary.done(&claimed, Command::Freeze).await?;
     measured("freeze after an attempt to reopen", since);

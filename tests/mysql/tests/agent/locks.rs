@@ -1,7 +1,7 @@
 //! Who may acknowledge, and how an agent makes sure that nobody else does.
 
 use mysql_async::prelude::Queryable;
-use mysql_tests::cluster::{acknowledges, choose, claim, promote};
+use mysql_tests::cluster::{acknowledges, choose, promote};
 use mysql_tests::member::{PASSWORD, facts};
 use mysql_tests::{Cluster, Member};
 use topology::facts::{MemberReport, Standing, ThreadState};
@@ -72,7 +72,7 @@ async fn nobody_who_does_not_vote_is_attached_when_a_primary_opens() -> Result {
     // The one acknowledgement of the table may have been the stranger's.
     let written = former.executed().await?;
     next.wait("it has the table", |report| facts(report).is_ok_and(|facts| facts.known() == written)).await?;
-    let claimed = claim(&record);
+    let claimed = record.claimed(None);
     for member in [former, next, stranger] {
         member.done(&claimed, Command::Freeze).await?;
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
-use mysql_tests::cluster::{choose, claim, ended, promote};
+use mysql_tests::cluster::{choose, ended, promote};
 use mysql_tests::member::facts;
 use mysql_tests::{Cluster, Member};
 use topology::facts::{JobKind, JobState, MemberReport, Replication, ThreadState};
@@ -133,7 +133,7 @@ async fn lags_for_a_while(primary: &Member, reader: &Member) -> Result {
 /// The first member is lost, the second leads, the third follows it.
 async fn lead_elsewhere(cluster: &Cluster, record: &Record) -> Result<Record> {
     let (next, sibling) = (cluster.member(1), cluster.member(2));
-    let claimed = claim(record);
+    let claimed = record.claimed(None);
     cluster.member(0).done(&claimed, Command::Fence).await?;
     next.done(&claimed, Command::Freeze).await?;
     sibling.done(&claimed, Command::Freeze).await?;

@@ -96,16 +96,12 @@ fn led() -> Remembered {
         epoch: 5,
         phase: Phase::Serving,
         generation: 2,
-        primary: "shop-0".to_owned(),
         primary_since_epoch: 4,
         primary_server_uuid: Some(Uuid::from_u128(1)),
         members: vec![Member { name: "shop-0".to_owned(), incarnation: incarnation() }],
-        leaving: None,
         acks: 1,
-        raising_acks: None,
         base: "00000000-0000-0000-0000-000000000001:1-9".parse().unwrap(),
-        accepted_loss: None,
-        given_up: Vec::new(),
+        ..Record::first("shop-0".to_owned())
     };
     let mut remembered = Remembered { record: Some(record), wait_count: Some(1), ..Remembered::default() };
     remembered.open(4, incarnation(), Uuid::from_u128(1));

@@ -4,7 +4,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use objects::api::{
     AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlClusterSpec, PoliciesStatus, ReadReplicasStatus,
 };
-use topology::gtid::GtidSet;
 use topology::record::Member;
 use uuid::Uuid;
 
@@ -23,17 +22,10 @@ fn record() -> Record {
     Record {
         epoch: 2,
         phase: Phase::Serving,
-        generation: 0,
-        primary: "shop-1".to_owned(),
         primary_since_epoch: 2,
-        primary_server_uuid: None,
         members: members.collect(),
-        leaving: None,
         acks: 1,
-        raising_acks: None,
-        base: GtidSet::new(),
-        accepted_loss: None,
-        given_up: Vec::new(),
+        ..Record::first("shop-1".to_owned())
     }
 }
 
