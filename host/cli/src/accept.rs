@@ -51,19 +51,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     eprintln!("{}", consequence(&cluster, epoch)?);
     confirm(arguments.epoch, epoch)?;
     let spec = MysqlOperationSpec {
-        cluster: name.to_owned(),
-        kind: OperationType::AcceptDataLoss,
-        to: None,
-        member: None,
         epoch: Some(i64::try_from(epoch)?),
         timeout_seconds: arguments.patience.timeout,
+        ..MysqlOperationSpec::new(name, OperationType::AcceptDataLoss)
     };
-    let Some(status) = operation::ask(&site, spec, "accept-data-loss", &arguments.patience).await? else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    let (text, succeeded) = outcome(&status, Style::of_stdout());
-    println!("{text}");
-    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    operation::carry_out(&site, spec, "accept-data-loss", &arguments.patience, outcome).await
 }
 
 /// What is known of each member, and what going on means.

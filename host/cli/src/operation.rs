@@ -3,6 +3,7 @@
 //!
 //! An operation is the operator's to carry out; ending a command changes nothing about it.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -14,6 +15,7 @@ use objects::api::{MysqlCluster, MysqlOperation, MysqlOperationSpec, MysqlOperat
 use tokio::time::{Instant, sleep_until};
 
 use crate::site::{Site, explained};
+use crate::style::Style;
 
 /// How long an operation may lie untouched before it is said that nobody seems to work.
 const UNTOUCHED: Duration = Duration::from_secs(5);
@@ -44,11 +46,26 @@ pub async fn cluster(site: &Site, name: &str) -> anyhow::Result<MysqlCluster> {
     Ok(cluster)
 }
 
-/// Asks for an operation and follows it to its end, which is None where nobody wants to wait.
+/// Asks for an operation, follows it to its end and says, by `outcome`, what came of it and whether that is what was
+/// asked for.
 ///
 /// # Errors
-/// It could not be asked for, or was not finished in time.
-pub async fn ask(
+/// It could not be asked for, or was not finished in time. One that failed is told by the exit code.
+pub async fn carry_out(
+    site: &Site,
+    spec: MysqlOperationSpec,
+    verb: &str,
+    patience: &Patience,
+    outcome: impl FnOnce(&MysqlOperationStatus, Style) -> (String, bool),
+) -> anyhow::Result<ExitCode> {
+    let Some(status) = ask(site, spec, verb, patience).await? else { return Ok(ExitCode::SUCCESS) };
+    let (text, succeeded) = outcome(&status, Style::of_stdout());
+    println!("{text}");
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks for an operation and follows it to its end, which is None where nobody wants to wait.
+async fn ask(
     site: &Site,
     spec: MysqlOperationSpec,
     verb: &str,

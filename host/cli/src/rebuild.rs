@@ -44,19 +44,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         bail!("nothing was asked for");
     }
     let spec = MysqlOperationSpec {
-        cluster: name.to_owned(),
-        kind: OperationType::Rebuild,
-        to: None,
         member: Some(member.clone()),
-        epoch: None,
         timeout_seconds: arguments.patience.timeout,
+        ..MysqlOperationSpec::new(name, OperationType::Rebuild)
     };
-    let Some(status) = operation::ask(&site, spec, "rebuild", &arguments.patience).await? else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    let (text, succeeded) = outcome(&member, &status, Style::of_stdout());
-    println!("{text}");
-    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let told = |status: &MysqlOperationStatus, style| outcome(&member, status, style);
+    operation::carry_out(&site, spec, "rebuild", &arguments.patience, told).await
 }
 
 /// What a rebuild of this member means.

@@ -37,19 +37,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let spec = MysqlOperationSpec {
-        cluster: name.to_owned(),
-        kind: OperationType::Switchover,
         to,
-        member: None,
-        epoch: None,
         timeout_seconds: arguments.patience.timeout,
+        ..MysqlOperationSpec::new(name, OperationType::Switchover)
     };
-    let Some(status) = operation::ask(&site, spec, "switchover", &arguments.patience).await? else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    let (text, succeeded) = outcome(&status, Style::of_stdout());
-    println!("{text}");
-    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    operation::carry_out(&site, spec, "switchover", &arguments.patience, outcome).await
 }
 
 /// What came of it, and whether it is what was asked for.

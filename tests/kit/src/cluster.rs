@@ -292,12 +292,8 @@ impl Cluster {
         let operation = MysqlOperation {
             metadata: ObjectMeta { generate_name: Some(format!("{}-switchover-", self.name)), ..ObjectMeta::default() },
             spec: MysqlOperationSpec {
-                cluster: self.name.clone(),
-                kind: OperationType::Switchover,
                 to: to.map(ToOwned::to_owned),
-                member: None,
-                epoch: None,
-                timeout_seconds: 30,
+                ..MysqlOperationSpec::new(&self.name, OperationType::Switchover)
             },
             status: None,
         };

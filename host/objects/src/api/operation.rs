@@ -69,6 +69,14 @@ pub struct MysqlOperationSpec {
     pub timeout_seconds: i32,
 }
 
+impl MysqlOperationSpec {
+    /// An operation with nothing said that could be left out.
+    pub fn new(cluster: &str, kind: OperationType) -> Self {
+        let cluster = cluster.to_owned();
+        Self { cluster, kind, to: None, member: None, epoch: None, timeout_seconds: thirty() }
+    }
+}
+
 fn thirty() -> i32 {
     30
 }
