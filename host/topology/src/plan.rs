@@ -3,7 +3,10 @@
 //! A step says what, never how. Every one may be carried out twice, and a pass that is cut off anywhere is
 //! followed by one that derives what is left from what it sees; nothing here may rely on an earlier pass.
 
+use std::collections::BTreeSet;
 use std::fmt;
+
+use uuid::Uuid;
 
 use crate::gtid::GtidSet;
 use crate::guard::Approved;
@@ -145,11 +148,19 @@ fn promotion(record: &Record, approved: &Approved) -> Step {
         primary_since_epoch: record.epoch,
         primary_server_uuid: Some(approved.server_uuid()),
         base: approved.required().clone(),
+        former_servers: former_servers(record, approved),
         // Whoever leads cannot be leaving: its removal begins anew once the role has moved on.
         leaving: record.leaving.clone().filter(|leaving| leaving != approved.primary()),
         ..record.clone()
     };
     Step::Advance { to: Box::new(to), because: format!("{}: {}", approved.primary(), approved.reason()) }
+}
+
+/// Who led before and left nothing in what the next primary begins with.
+fn former_servers(record: &Record, approved: &Approved) -> Vec<Uuid> {
+    let left_something: BTreeSet<_> = approved.required().servers().collect();
+    let led: BTreeSet<_> = record.former_servers.iter().copied().chain(record.primary_server_uuid).collect();
+    led.into_iter().filter(|server| *server != approved.server_uuid() && !left_something.contains(server)).collect()
 }
 
 fn drain_or_claim(snapshot: &Snapshot, record: &Record, approved: &Approved) -> Step {

@@ -308,10 +308,11 @@ pub fn illegal_transactions(record: &Record, member: &MemberView) -> GtidSet {
 }
 
 /// Servers that once led: whoever has transactions in the base and, because one that lost the role before its first
-/// acknowledgement has none there, whatever members say they were opened as.
+/// acknowledgement has none there, whatever the record or members say besides. A member knows of an opening of which no
+/// record tells if the record was lost.
 fn former_servers(snapshot: &Snapshot, record: &Record) -> Vec<uuid::Uuid> {
     let opened = snapshot.members.iter().filter_map(MemberView::report).flat_map(|report| report.opened_as.clone());
-    record.base.servers().chain(opened).collect()
+    record.base.servers().chain(record.former_servers.iter().copied()).chain(opened).collect()
 }
 
 fn is_serving(record: &Record) -> bool {

@@ -62,6 +62,10 @@ pub struct Record {
     pub raising_acks: Option<u32>,
     /// What had been executed when the current primary was chosen or last confirmed.
     pub base: GtidSet,
+    /// The server_uuids of earlier primaries that left nothing in `base`: whatever a member holds of them was never
+    /// acknowledged. Of the others `base` itself says that they led.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_servers: Vec<Uuid>,
     /// That somebody accepted to go on without some members, which the freeze of one epoch may then do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_loss: Option<AcceptedLoss>,
@@ -148,6 +152,7 @@ impl Record {
             acks: 0,
             raising_acks: None,
             base: GtidSet::new(),
+            former_servers: Vec::new(),
             accepted_loss: None,
             given_up: Vec::new(),
         }
