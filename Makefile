@@ -45,5 +45,6 @@ chaos: setup ## hurt a cluster in many ways under load; RUNS=, SEED= and ONLY= c
 	@cargo build --workspace --bin chaos --bin grampus --test crds
 	@$(BUILT)/debug/chaos $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 
-soak: setup ## many more histories than `test` tries; HISTORIES= chooses how many
-	@HISTORIES=$(or $(HISTORIES),100000) cargo test --workspace --test histories --test model -- --nocapture
+soak: setup ## many more histories than `test` tries, others each time; HISTORIES= and SEED= choose
+	@HISTORIES=$(or $(HISTORIES),100000) SEED=$(or $(SEED),$(shell date +%s)) cargo test --workspace --no-fail-fast \
+		--test histories --test membership --test model --test readers --test recovery -- --nocapture

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
 
+mod chance;
 mod world;
 
 use proptest::prelude::*;
@@ -323,13 +324,8 @@ fn check(world: &World) {
     }
 }
 
-/// How many histories are tried: as many as `HISTORIES` says, some thousand otherwise.
-fn histories() -> u32 {
-    std::env::var("HISTORIES").ok().and_then(|number| number.parse().ok()).unwrap_or(2_000)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: histories(), max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(chance::config(20_000))]
 
     #[test]
     fn nothing_acknowledged_is_lost_whatever_the_policy_says(

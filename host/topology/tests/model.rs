@@ -1,11 +1,12 @@
 //! The topology protocol as a model: members as real servers were measured to behave, two operators that see little
 //! and stop anywhere, and everything that can happen between them. The core that decides is the product's own.
 //!
-//! `HISTORIES` says how many histories are tried. For every rule that is built there is a test that switches it off
-//! and shows that the model then finds a loss: a check that sees nothing proves nothing.
+//! For every rule that is built there is a test that switches it off and shows that the model then finds a loss: a check
+//! that sees nothing proves nothing.
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
 
+mod chance;
 mod model {
     pub mod agent;
     pub mod errands;
@@ -39,21 +40,10 @@ const LONGEST: usize = 110;
 /// How many histories are tried with a rule switched off before it counts as unseen.
 const UNTIL_SEEN: u32 = 4_000;
 
-/// How many histories are tried: as many as `HISTORIES` says, some thousand otherwise.
-fn histories() -> u32 {
-    std::env::var("HISTORIES").ok().and_then(|number| number.parse().ok()).unwrap_or(2_000)
-}
-
-/// Where the random numbers begin: where `SEED` says, or somewhere else each time.
-fn seed() -> u64 {
-    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as u64;
-    std::env::var("SEED").ok().map_or_else(now, |seed| seed.parse().unwrap())
-}
-
 fn runner(cases: u32, max_shrink_iters: u32, seed: u64) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, ..chance::config(max_shrink_iters) };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
@@ -128,8 +118,8 @@ impl Sums {
 #[test]
 fn no_history_loses_an_acknowledged_write_or_stalls() {
     let sums = Mutex::new(Sums::default());
-    let seed = seed();
-    let result = runner(histories(), 40_000, seed).run(&history(LONGEST), |(replicas, events)| {
+    let seed = chance::seed();
+    let result = runner(chance::histories(), 40_000, seed).run(&history(LONGEST), |(replicas, events)| {
         let mut world = run(replicas, &events, Rules::default(), false);
         let end = ending(&mut world).map_err(TestCaseError::fail)?;
         sums.lock().unwrap().add(world.counts, end);
@@ -221,6 +211,13 @@ fn without_a_rule_the_model_finds_what_it_prevents(#[case] rule: Rule, #[case] s
 #[case::the_last_holder_is_a_former_primary_that_was_cut_off(3, &[
     Event::Isolate(9), Event::Serve(1, Sensible), Event::Load(1), Event::Mend(33), Event::Serve(1, Sensible),
     Event::Serve(1, Sensible), Event::Wipe(53), Event::Load(1),
+])]
+#[case::a_record_is_adopted_before_whoever_was_chosen_last_is_there(5, &[
+    Event::LosePower(7, 0), Event::KillPrimary, Event::Serve(1, Sensible), Event::Serve(1, Sensible),
+    Event::Serve(1, Sensible), Event::Load(1), Event::Isolate(96), Event::Serve(1, Sensible), Event::Serve(0, Sensible),
+    Event::Serve(0, Sensible), Event::Serve(0, Sensible), Event::Serve(0, Sensible), Event::Serve(0, Sensible),
+    Event::Serve(0, Sensible), Event::Load(1), Event::Load(1), Event::Serve(1, Sensible), Event::Serve(1, Sensible),
+    Event::LoseRecord, Event::LosePower(35, 0), Event::MendAll, Event::Serve(0, Sensible),
 ])]
 fn what_once_went_wrong_does_not_again(#[case] replicas: u32, #[case] events: &[Event]) {
     let mut world = run(replicas, events, Rules::default(), false);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
 
+mod chance;
 mod world;
 
 use std::collections::BTreeSet;
@@ -422,7 +423,7 @@ fn never_counted(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(chance::config(20_000))]
 
     /// Whatever happens, a reader is no member, no candidate and no primary, is told nothing that only members are
     /// told (the world panics), and has what the primary has once everything is well.

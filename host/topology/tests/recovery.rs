@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
 
+mod chance;
 mod world;
 
 use proptest::prelude::*;
@@ -458,12 +459,8 @@ fn check(world: &World) {
     }
 }
 
-fn histories() -> u32 {
-    std::env::var("HISTORIES").ok().and_then(|number| number.parse().ok()).unwrap_or(2_000)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: histories(), max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(chance::config(20_000))]
 
     #[test]
     fn whatever_happens_to_the_record_only_what_was_accepted_is_given_up(

@@ -67,11 +67,14 @@ impl World {
         acting.take(to.clone(), version, now);
     }
 
-    /// A record only ever goes forward.
+    /// A record only ever goes forward. One that was adopted from fewer than all members may turn out not to have been the
+    /// last: then a later primary that was chosen and never mattered takes its place in another freeze.
     fn check_succession(&mut self, to: &Record) {
         let Some(before) = self.api.record.clone() else { return };
         let forward = to.claim() > before.claim() && to.epoch <= before.epoch + 1;
-        let primary = to.primary == before.primary || (before.phase, to.phase) == (Phase::Freezing, Phase::Promoting);
+        let adopted = self.counts.lost_records > 0 && to.phase == Phase::Freezing;
+        let chosen = (before.phase, to.phase) == (Phase::Freezing, Phase::Promoting);
+        let primary = to.primary == before.primary || chosen || adopted;
         let since = to.primary_since_epoch >= before.primary_since_epoch;
         let promised = to.acks >= before.acks && to.members.len() >= before.members.len();
         if !(forward && primary && since && promised) {
