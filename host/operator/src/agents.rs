@@ -1,7 +1,9 @@
 //! One lasting link to every agent: its reports as they come, commands as they are given.
 //!
 //! A link only carries. It must never decide what silence means: it says since when an agent has been silent,
-//! and the topology says whether that matters.
+//! and the topology says whether that matters. It must not last while this operator cannot reach the API server: an agent
+//! takes whoever listens for somebody who sees to it, and a primary that is cut off together with an operator would
+//! not fence itself.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,8 +74,8 @@ struct Shared {
 
 impl Link {
     /// Begins to connect. `before` is what was known of this member through an earlier link: a silence that
-    /// began there goes on. Every change wakes `wake`.
-    pub fn open(target: Target, before: Seen, wake: Arc<Notify>) -> Self {
+    /// began there goes on. It is up only while `in_reach` says that the API server is. Every change wakes `wake`.
+    pub fn open(target: Target, before: Seen, in_reach: watch::Receiver<bool>, wake: Arc<Notify>) -> Self {
         let before = match before {
             Seen::Known { .. } => Seen::Unreachable { since: Instant::now(), error: "its pod was replaced".to_owned() },
             other => other,
@@ -84,7 +86,7 @@ impl Link {
             wake,
             hang_up: Notify::new(),
         });
-        let task = tokio::spawn(keep(target.clone(), shared.clone()));
+        let task = tokio::spawn(keep(target.clone(), shared.clone(), in_reach));
         Self { target, shared, task }
     }
 
@@ -196,18 +198,23 @@ impl Shared {
     }
 }
 
-/// Keeps a link up for as long as it is wanted.
-async fn keep(target: Target, shared: Arc<Shared>) {
+/// Keeps a link up for as long as it is wanted and the API server is in reach; ends with the operator.
+async fn keep(target: Target, shared: Arc<Shared>, mut in_reach: watch::Receiver<bool>) {
     let mut retry = interval(RETRY_EVERY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    while in_reach.wait_for(|in_reach| *in_reach).await.is_ok() {
         retry.tick().await;
         let error = tokio::select! {
-            error = listen(&target, &shared) => error,
-            () = shared.hang_up.notified() => "it did not answer a probe".to_owned(),
+            error = listen(&target, &shared) => Some(error),
+            () = shared.hang_up.notified() => Some("it did not answer a probe".to_owned()),
+            _ = in_reach.wait_for(|in_reach| !in_reach) => None,
         };
         shared.set_connection(None);
-        shared.unreachable(error);
+        match error {
+            Some(error) => shared.unreachable(error),
+            // Nobody asked it, so its silence says nothing.
+            None => drop(shared.seen.send_replace(Seen::NotProbed)),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! Which operator acts. The Lease only spares the others the work: safety rests on the record's
-//! compare-and-swap, so nothing here may be relied upon to keep two operators from acting at once.
+//! Which operator acts, and whether this one could: whether the API server answers it at all. The Lease only spares the
+//! others the work: safety rests on the record's compare-and-swap, so nothing here may be relied upon to keep two
+//! operators from acting at once.
 
 use std::time::Duration;
 
@@ -20,6 +21,11 @@ const LASTS: Duration = Duration::from_millis(1_500);
 /// How often the leader says that it is there: three times within [`LASTS`].
 const RENEW_EVERY: Duration = Duration::from_millis(500);
 
+/// For how long the API server may not have answered before it counts as out of reach: some times what it takes an API
+/// server that is only busy, or that hands over to another one. Until then a primary beside an operator that is cut off
+/// together with it believes that somebody sees to it.
+const OUT_OF_REACH: Duration = Duration::from_secs(5);
+
 /// The Lease's name in the operator's namespace.
 const NAME: &str = "grampus-operator";
 
@@ -27,20 +33,29 @@ const NAME: &str = "grampus-operator";
 /// it wrote may arrive late.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// Campaigns until told to stop; `leads` says whether this operator acts. When `resign` is notified, the others are
-/// given the chance to.
+/// What a campaign tells the rest of the operator.
+pub struct Standing {
+    /// Whether this operator acts.
+    pub leads: watch::Sender<bool>,
+    /// Whether the API server has answered lately. Without it this operator can record nothing, and so see to nothing.
+    pub in_reach: watch::Sender<bool>,
+}
+
+/// Campaigns until told to stop, and keeps `standing` true. When `resign` is notified, the others are given the chance
+/// to act.
 pub async fn campaign(
     client: Client,
     namespace: &str,
     identity: String,
-    leads: watch::Sender<bool>,
+    standing: Standing,
     resign: &Notify,
     stop: CancellationToken,
 ) {
     let leases: Api<Lease> = Api::namespaced(client, namespace);
     let mut tick = interval(RENEW_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watched = Watched { renewed: None, since: Instant::now(), held_until: Instant::now(), led_since: None };
+    let began = Instant::now();
+    let mut watched = Watched { renewed: None, since: began, held_until: began, led_since: None, answered: began };
     loop {
         tokio::select! {
             _ = tick.tick() => renew(&leases, &identity, &mut watched).await,
@@ -58,8 +73,12 @@ pub async fn campaign(
         // Without an API server nobody can take the Lease away, and nothing can be recorded either.
         let holds = Instant::now() < watched.held_until;
         watched.led_since = watched.led_since.filter(|_| holds).or(holds.then(Instant::now));
-        if leads.send_if_modified(|now| std::mem::replace(now, holds) != holds) {
+        if standing.leads.send_if_modified(|now| std::mem::replace(now, holds) != holds) {
             tracing::info!(leader = holds, "leadership changed");
+        }
+        let in_reach = watched.answered.elapsed() < OUT_OF_REACH;
+        if standing.in_reach.send_if_modified(|now| std::mem::replace(now, in_reach) != in_reach) {
+            tracing::warn!(in_reach, "the API server");
         }
     }
     release(&leases, &identity).await;
@@ -67,8 +86,10 @@ pub async fn campaign(
 
 async fn renew(leases: &Api<Lease>, identity: &str, watched: &mut Watched) {
     match tokio::time::timeout(LASTS, attempt(leases, identity, watched)).await {
-        Ok(Ok(true)) => watched.held_until = Instant::now() + LASTS,
-        Ok(Ok(false)) => watched.held_until = Instant::now(),
+        Ok(Ok(holds)) => {
+            watched.answered = Instant::now();
+            watched.held_until = watched.answered + if holds { LASTS } else { Duration::ZERO };
+        }
         Ok(Err(error)) => tracing::debug!(%error, "the Lease could not be read or renewed"),
         Err(_) => tracing::debug!("the API server did not answer about the Lease"),
     }
@@ -80,6 +101,7 @@ struct Watched {
     since: Instant,
     held_until: Instant,
     led_since: Option<Instant>,
+    answered: Instant,
 }
 
 async fn attempt(leases: &Api<Lease>, identity: &str, watched: &mut Watched) -> kube::Result<bool> {

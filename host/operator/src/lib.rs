@@ -52,6 +52,8 @@ pub struct Context {
     pub cache: Arc<cache::Cache>,
     /// Whether this operator acts.
     pub leads: watch::Receiver<bool>,
+    /// Whether the API server is in this operator's reach.
+    pub in_reach: watch::Receiver<bool>,
     /// Asks this operator to give the Lease up, because another one sees more.
     pub resign: Arc<Notify>,
     /// The policies in force.
@@ -71,6 +73,8 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     let client = Client::try_default().await.context("no Kubernetes API server is configured")?;
     let metrics = Arc::new(metrics::Metrics::zero());
     let (leads_writer, leads) = watch::channel(false);
+    let (in_reach_writer, in_reach) = watch::channel(true);
+    let standing = lease::Standing { leads: leads_writer, in_reach: in_reach_writer };
     let resign = Arc::new(Notify::new());
     let policies = policies::Policies::new(client.clone(), compiler).context("the policy engine could not be made")?;
     let reporter = Reporter { controller: "grampus".to_owned(), instance: Some(options.name.clone()) };
@@ -80,6 +84,7 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
         client: client.clone(),
         cache: cache.clone(),
         leads: leads.clone(),
+        in_reach,
         resign: resign.clone(),
         policies: policies.clone(),
         metrics: metrics.clone(),
@@ -88,7 +93,7 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     let campaign = {
         let (client, stop) = (client.clone(), stop.clone());
         let (namespace, name) = (options.namespace.clone(), options.name.clone());
-        tokio::spawn(async move { lease::campaign(client, &namespace, name, leads_writer, &resign, stop).await })
+        tokio::spawn(async move { lease::campaign(client, &namespace, name, standing, &resign, stop).await })
     };
     cache.ready().await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the operator is up");

@@ -182,8 +182,14 @@ impl Cluster {
         });
         match waited.await {
             Ok(primary) => Ok(primary),
-            Err(error) => Err(error.context(diagnose::dump(self).await)),
+            Err(error) => Err(error.context(self.diagnosis().await)),
         }
+    }
+
+    /// How it stands, in many lines, for whoever has to find out why it is not as it should be. What is out of reach is
+    /// missing, so links are better healed before.
+    pub async fn diagnosis(&self) -> String {
+        diagnose::dump(self).await
     }
 
     /// Waits for something about the cluster, with a diagnosis if it does not come.
@@ -197,7 +203,7 @@ impl Cluster {
     {
         match eventually(what, limit, look).await {
             Ok(found) => Ok(found),
-            Err(error) => Err(error.context(diagnose::dump(self).await)),
+            Err(error) => Err(error.context(self.diagnosis().await)),
         }
     }
 

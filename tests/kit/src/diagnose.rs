@@ -33,7 +33,7 @@ pub async fn dump(cluster: &Cluster) -> String {
         &["-n", OPERATOR_NAMESPACE, "logs", OPERATOR_DEPLOYMENT, "--all-pods=true", "--prefix", "--tail=25"],
     );
     let selector = format!("{}={name}", objects::api::labels::CLUSTER);
-    show("agents", &["-n", namespace, "logs", "-l", &selector, "--prefix", "--tail=20", "--max-log-requests=9"]);
+    show("agents", &["-n", namespace, "logs", "-l", &selector, "--prefix", "--tail=40", "--max-log-requests=9"]);
     show("nodes", &["get", "nodes"]);
     text
 }

@@ -314,7 +314,8 @@ impl Cluster {
             let before =
                 self.links.get(&name).map_or((None, Seen::NotProbed), |link| (Some(link.address()), link.seen()));
             if before.0 != Some(target.address) {
-                self.links.insert(name, Link::open(target, before.1, self.wake.clone()));
+                let link = Link::open(target, before.1, self.context.in_reach.clone(), self.wake.clone());
+                self.links.insert(name, link);
             }
         }
         self.forget_readers();
