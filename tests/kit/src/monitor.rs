@@ -4,8 +4,10 @@
 //! A row that was acknowledged before the read began and is not there is a stale read. That a read does not come
 //! about proves nothing and is not counted.
 
+use std::fmt;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use mysql_async::prelude::Queryable;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,8 +26,26 @@ const WITHIN: Duration = Duration::from_millis(800);
 pub struct Reads {
     /// How many rows were looked for.
     pub done: u64,
-    /// The keys of rows that had been acknowledged and were not there.
-    pub stale: Vec<u64>,
+    /// Rows that had been acknowledged and were not there.
+    pub stale: Vec<Stale>,
+}
+
+/// A row that had been acknowledged and was not there, and whoever said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// The row's key.
+    pub key: u64,
+    /// The pod that was asked, as it calls itself.
+    pub host: String,
+    /// Whether it was a replica.
+    pub read_only: bool,
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = if self.read_only { "read-only" } else { "writable" };
+        write!(out, "row {} on {}, which was {role}", self.key, self.host)
+    }
 }
 
 /// A monitor at work.
@@ -63,21 +83,21 @@ async fn read_back(
     while !*stopped.borrow() && stopped.has_changed().is_ok() {
         tick.tick().await;
         let Some(key) = *newest.borrow() else { continue };
-        match timeout(WITHIN, is_there(&login, &table, key)).await {
-            Ok(Ok(true)) => reads.done += 1,
-            Ok(Ok(false)) => {
-                reads.done += 1;
-                reads.stale.push(key);
-            }
-            Ok(Err(_)) | Err(_) => {}
+        if let Ok(Ok(missing)) = timeout(WITHIN, look_for(&login, &table, key)).await {
+            reads.done += 1;
+            reads.stale.extend(missing);
         }
     }
     reads
 }
 
-async fn is_there(login: &Login, table: &str, key: u64) -> anyhow::Result<bool> {
+/// Nothing if the row is there.
+async fn look_for(login: &Login, table: &str, key: u64) -> anyhow::Result<Option<Stale>> {
     let mut conn = login.connect().await?;
-    let found: Option<u64> = conn.query_first(format!("SELECT k FROM {table} WHERE k = {key}")).await?;
+    // In one statement: asked again, another state could answer.
+    let query = format!("SELECT @@hostname, @@read_only, (SELECT k FROM {table} WHERE k = {key})");
+    let row: Option<(String, bool, Option<u64>)> = conn.query_first(query).await?;
     let _ = conn.disconnect().await;
-    Ok(found.is_some())
+    let (host, read_only, found) = row.context("a SELECT without a table gave no row")?;
+    Ok(found.is_none().then_some(Stale { key, host, read_only }))
 }

@@ -64,7 +64,8 @@ impl fmt::Display for Survived {
             self.verdict.missing.len(),
             self.reads.done,
             self.reads.stale.len(),
-        )
+        )?;
+        self.reads.stale.iter().try_for_each(|stale| write!(out, "; {stale}"))
     }
 }
 

@@ -245,11 +245,13 @@ async fn a_killed_primary_comes_back_without_what_nobody_acknowledged_and_withou
     let saved = String::from_utf8_lossy(&saved.stdout).into_owned();
     assert!(saved.contains("@1=7"), "the row that was cut can be read: {saved}");
 
-    former.follow(&chosen, primary).await?;
+    cluster.follow_in_good_standing(0, 1, &chosen).await?;
+    assert!(former.facts().await?.offline, "whoever still takes it for the primary reads nothing here");
     primary.client("app").await?.query_drop("INSERT INTO t VALUES (8, 0)").await?;
     let executed = primary.executed().await?;
     former.wait("it catches up", |report| executed_is(report, &executed)).await?;
     assert_eq!(ids(former).await?, [1, 8], "the row that nobody acknowledged is rolled back");
+    former.wait("it may be read from", |report| self::facts(report).is_ok_and(|facts| !facts.offline)).await?;
     cluster.stop().await
 }
 

@@ -12,9 +12,9 @@ use topology::record::{Phase, Record};
 use wire::{Endpoint, Outcome};
 
 use super::fence::drained;
-use super::{failed, not_changed, receiver, refused, superseded};
+use super::{admit, failed, not_changed, receiver, refused, superseded};
 use crate::member::Member;
-use crate::sql::{PROMPT, Session, SqlError, opening, replication, semi_sync};
+use crate::sql::{PROMPT, Session, SqlError, replication, semi_sync};
 use crate::state::Following;
 use crate::supervise::Running;
 
@@ -84,9 +84,8 @@ async fn receive(
     } else {
         point_at(member, &mut session, running, source, acknowledge).await?;
     }
-    // Only a record that is being served from has readers; before that a primary may still be chosen.
-    if acknowledge && record.phase == Phase::Serving && facts.read_only {
-        opening::admit_readers(&mut session).await?;
+    if acknowledge {
+        admit::readers(member, &mut session, record, &facts, running).await?;
     }
     Ok(Outcome::Done)
 }

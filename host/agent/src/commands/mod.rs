@@ -4,6 +4,7 @@
 //! take turns; `Store`, `Freeze` and `Fence` never wait for one, because they are what ends the others. No command
 //! may act on a claim that is no longer the stored one.
 
+mod admit;
 mod drain;
 mod fence;
 pub mod follow;

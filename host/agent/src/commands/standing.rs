@@ -11,9 +11,10 @@ use topology::record::{Claim, Record};
 use wire::Outcome;
 
 use super::follow::wants_acks;
-use super::{failed, not_changed, receiver, refused};
+use super::{admit, failed, not_changed, receiver, refused};
 use crate::member::Member;
-use crate::sql::{PROMPT, SqlError, replication, semi_sync};
+use crate::sql::{PROMPT, Session, SqlError, replication, semi_sync};
+use crate::supervise::Running;
 
 /// Declares that everything in the barrier was received.
 pub async fn grant(member: &Arc<Member>, claim: Claim, barrier: &GtidSet) -> Outcome {
@@ -54,31 +55,43 @@ pub async fn settle_acks(member: Arc<Member>) {
     member.changed.notify_one();
 }
 
-async fn try_settle_acks(member: &Member) -> Result<(), SqlError> {
+async fn try_settle_acks(member: &Arc<Member>) -> Result<(), SqlError> {
     let (mut session, running) = member.session().await?;
     let gate = tokio::time::timeout(PROMPT, member.gate.lock()).await;
     let _gate = gate.map_err(|_| SqlError::Late(PROMPT))?;
-    if member.state.get().is_leaving(member.name()) {
+    let remembered = member.state.get();
+    if remembered.is_leaving(member.name()) {
         semi_sync::set_replica_side(&mut session, false).await?;
         return receiver::stop(member, &mut session).await;
     }
     let wanted = wants_acks(member);
-    let (config, side) = (&member.config, semi_sync::replica_side(&mut session).await?);
-    if side == wanted && replication::logs_in_as(&mut session, config, wanted).await? {
+    acknowledge(member, &mut session, running, wanted).await?;
+    // Whoever acknowledges has everything, or nearly so: from now on it may be read from.
+    let Some(record) = remembered.record.as_ref().filter(|_| wanted) else { return Ok(()) };
+    let facts = member.facts(&mut session, running).await?;
+    if facts.replication.as_ref().is_none_or(|channel| channel.receiver == ThreadState::Off) {
         return Ok(());
     }
-    let facts = member.facts(&mut session, running).await?;
+    admit::readers(member, &mut session, record, &facts, running).await
+}
+
+async fn acknowledge(member: &Member, session: &mut Session, running: Running, wanted: bool) -> Result<(), SqlError> {
+    let (config, side) = (&member.config, semi_sync::replica_side(session).await?);
+    if side == wanted && replication::logs_in_as(session, config, wanted).await? {
+        return Ok(());
+    }
+    let facts = member.facts(session, running).await?;
     // A receiver that is stopped is pointed anew before it is started.
     let Some(_) = facts.replication.filter(|channel| channel.receiver != ThreadState::Off) else {
-        return semi_sync::set_replica_side(&mut session, wanted).await;
+        return semi_sync::set_replica_side(session, wanted).await;
     };
     // Stopped first: one that reconnects by itself must not begin to acknowledge under an account that nobody locks.
-    receiver::stop(member, &mut session).await?;
-    semi_sync::set_replica_side(&mut session, wanted).await?;
+    receiver::stop(member, session).await?;
+    semi_sync::set_replica_side(session, wanted).await?;
     // Read again: what is received is only certain once the receiver has stopped.
-    let facts = member.facts(&mut session, running).await?;
-    replication::log_in_as(&mut session, config, &facts, wanted).await?;
-    replication::start_receiver(&mut session).await
+    let facts = member.facts(session, running).await?;
+    replication::log_in_as(session, config, &facts, wanted).await?;
+    replication::start_receiver(session).await
 }
 
 /// Sets how many replicas a commit waits for.
