@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod cache;
 pub mod certificates;
+mod failure_points;
 mod http;
 mod lease;
 pub mod metrics;
@@ -42,6 +43,9 @@ pub struct Options {
     /// Where health and metrics are served.
     #[arg(long, env = "GRAMPUS_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// For tests only: a file that names a place at which this operator ends itself.
+    #[arg(long, env = "GRAMPUS_FAILURE_POINTS", hide = true)]
+    pub failure_points: Option<PathBuf>,
 }
 
 /// What every part of the operator shares.
@@ -62,6 +66,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// What Prometheus is told.
     pub metrics: Arc<metrics::Metrics>,
+    /// Where this operator ends in a test.
+    pub failure_points: failure_points::FailurePoints,
 }
 
 /// Runs the operator until told to stop.
@@ -88,6 +94,7 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
         resign: resign.clone(),
         policies: policies.clone(),
         metrics: metrics.clone(),
+        failure_points: failure_points::FailurePoints::new(options.failure_points.clone()),
     });
     let serving = tokio::spawn(http::serve(options.listen, context.clone(), stop.clone()));
     let campaign = {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::image::{self, Image};
-use crate::operator::{OPERATOR_DEPLOYMENT, OPERATOR_NAMESPACE};
+use crate::operator::{FAILURE_POINTS, OPERATOR_DEPLOYMENT, OPERATOR_NAMESPACE};
 use crate::{MYSQL_IMAGE, Steps};
 
 /// How long an operator that has just been installed may take to run.
@@ -150,6 +150,7 @@ fn manifest(path: &PathBuf, image: &str) -> Result<Vec<Value>> {
             container["imagePullPolicy"] = "IfNotPresent".into();
             set_variable(container, "GRAMPUS_IMAGE", image);
             set_variable(container, "GRAMPUS_MYSQL_IMAGE", MYSQL_IMAGE);
+            set_variable(container, "GRAMPUS_FAILURE_POINTS", FAILURE_POINTS);
         }
     }
     Ok(objects)

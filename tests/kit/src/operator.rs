@@ -11,13 +11,15 @@ use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::Value;
 
-use crate::processes::Fingerprint;
+use crate::processes::{Fingerprint, ProcessFacts};
 use crate::{Cluster, Environment, eventually};
 
 /// The namespace that `deploy/operator.yaml` installs into.
 pub const OPERATOR_NAMESPACE: &str = "grampus-system";
 /// Its Deployment, for kubectl.
 pub(crate) const OPERATOR_DEPLOYMENT: &str = "deployment/grampus-operator";
+/// Where an operator of the lab looks for the place at which it is to end, in its container.
+pub(crate) const FAILURE_POINTS: &str = "/tmp/failure-point";
 const DEPLOYMENT: &str = "grampus-operator";
 const SELECTOR: &str = "app.kubernetes.io/name=grampus-operator";
 
@@ -134,6 +136,17 @@ impl<'a> Operator<'a> {
             .await
             .with_context(|| format!("deleting pod {pod}"))?;
         Ok(())
+    }
+
+    /// Lets one of its pods end when it next passes a place in the middle of a failover, and gives its process.
+    ///
+    /// # Errors
+    /// The pod does not run.
+    pub async fn end_at(&self, pod: &str, point: &str) -> Result<ProcessFacts> {
+        let process = self.fingerprint(pod).await?.first;
+        let file = format!("/proc/{}/root{FAILURE_POINTS}", process.pid);
+        std::fs::write(&file, point).with_context(|| format!("writing {file}"))?;
+        Ok(process)
     }
 
     /// Sets how many there are and waits until that is so.

@@ -35,6 +35,7 @@ use super::wanted::{Wanted, wanted};
 use crate::Context;
 use crate::agents::{Link, Seen, Target};
 use crate::cache::ClusterKey;
+use crate::failure_points::Point;
 
 /// How often a cluster is looked at when nothing says that it changed. Only memory is read then.
 const QUIET_PASS: Duration = Duration::from_secs(1);
@@ -144,8 +145,10 @@ impl Cluster {
                 assessment.probes().for_each(|member| self.probe(member));
                 return Ok(turn == Turn::Theirs);
             }
-            if let Some(primary) = open_primary(&snapshot) {
-                self.endpoints.point_at(&snapshot, primary).await?;
+            if let Some(primary) = open_primary(&snapshot)
+                && self.endpoints.point_at(&snapshot, primary).await?
+            {
+                self.context.failure_points.passed(Point::Pointed);
             }
             let choice = self.choose(&snapshot, &mut assessment).await;
             let again = self.act(&snapshot, &assessment.steps, object).await?;
@@ -244,6 +247,7 @@ impl Cluster {
         match self.records.replace(&self.key.name, self.record.as_ref(), to, owner).await {
             Ok(written) => {
                 tracing::info!(cluster = %self.key, record = %to.claim(), primary = to.primary, because, "record advanced");
+                self.context.failure_points.passed(Point::Advanced(to.phase));
                 if snapshot.record.as_ref().map(|record| record.primary_since_epoch) != Some(to.primary_since_epoch) {
                     self.board.forget_primary();
                 }
@@ -294,6 +298,9 @@ impl Cluster {
             other,
         };
         errand.send(&self.board, self.wake.clone());
+        if let Some(point) = Point::sent(order) {
+            self.context.failure_points.passed(point);
+        }
     }
 
     /// Keeps a link to every pod that has an address. A pod that is gone keeps its old link, which says since

@@ -34,28 +34,32 @@ impl Endpoints {
         Self { client, key: key.clone(), written: HashMap::new(), read_from: BTreeSet::new() }
     }
 
-    /// Sends writers to this member, and readers to whoever may be read from; to the primary where nobody may.
-    pub async fn point_at(&mut self, snapshot: &Snapshot, primary: &str) -> anyhow::Result<()> {
-        let Some(record) = &snapshot.record else { return Ok(()) };
-        let Some(leader) = snapshot.member(primary) else { return Ok(()) };
-        let Some(pod) = &leader.pod else { return Ok(()) };
+    /// Sends writers to this member, and readers to whoever may be read from; to the primary where nobody may. Whether
+    /// the writers go somewhere else than before.
+    pub async fn point_at(&mut self, snapshot: &Snapshot, primary: &str) -> anyhow::Result<bool> {
+        let Some(record) = &snapshot.record else { return Ok(false) };
+        let Some(leader) = snapshot.member(primary) else { return Ok(false) };
+        let Some(pod) = &leader.pod else { return Ok(false) };
         let leader_alone = vec![Readable { name: &leader.name, pod }];
-        self.write(names::primary_service(&self.key.name), record.epoch, &leader_alone).await?;
+        let moved = self.write(names::primary_service(&self.key.name), record.epoch, &leader_alone).await?;
         let fit = readable(snapshot, record, leader, &self.read_from);
         self.read_from = fit.iter().map(|one| one.name.to_owned()).collect();
         let readers = if fit.is_empty() { leader_alone } else { fit };
-        self.write(names::replicas_service(&self.key.name), record.epoch, &readers).await
+        self.write(names::replicas_service(&self.key.name), record.epoch, &readers).await?;
+        Ok(moved)
     }
 
-    async fn write(&mut self, name: String, epoch: u64, members: &[Readable<'_>]) -> anyhow::Result<()> {
+    /// Whether it was written with other members than before.
+    async fn write(&mut self, name: String, epoch: u64, members: &[Readable<'_>]) -> anyhow::Result<bool> {
         let mut addresses: Vec<_> = members.iter().map(|member| member.pod.ip.clone()).collect();
         addresses.sort();
         if addresses.iter().any(String::is_empty) || self.written.get(&name) == Some(&(epoch, addresses.clone())) {
-            return Ok(());
+            return Ok(false);
         }
         let api: Api<EndpointSlice> = Api::namespaced(self.client.clone(), &self.key.namespace);
         let current = api.get_opt(&name).await?;
         let wanted = slice(&self.key, &name, epoch, members);
+        let moved = current.as_ref().is_some_and(|current| current.endpoints != wanted.endpoints);
         match current {
             None => {
                 let mut wanted = wanted;
@@ -79,7 +83,7 @@ impl Endpoints {
             }
         }
         self.written.insert(name, (epoch, addresses));
-        Ok(())
+        Ok(moved)
     }
 
     /// The record owns the slices, so that they go when the cluster goes.

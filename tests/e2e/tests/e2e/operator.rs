@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use e2e::{FAILOVER, WHOLE, world};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kit::{Operator, eventually};
-use kube::Api;
 use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use topology::record::Phase;
 
 use crate::{nothing_is_lost, under_load};
@@ -30,6 +30,40 @@ fn a_failover_outlives_the_operator_that_began_it() {
         nothing_is_lost(&cluster, writer, "operator deleted during a failover").await?;
         ensure!(cluster.primary().await? != primary, "{primary} leads again, though its mysqld was killed");
         operator.scale(2).await
+    });
+}
+
+/// Between any two steps: the names are those of `operator::failure_points`.
+const POINTS: [&str; 6] = ["claimed", "freeze-sent", "chosen", "promote-sent", "pointed", "serving"];
+
+#[test]
+fn a_failover_is_finished_wherever_the_operator_that_began_it_ends() {
+    world().run(async |cluster| {
+        let operator = Operator::of(cluster.env());
+        let mut writer = under_load(&cluster).await?;
+        for point in POINTS {
+            let primary = cluster.primary().await?;
+            // The Lease may still name one that is gone.
+            let leader = cluster
+                .wait_for("an operator that acts", FAILOVER, || async {
+                    let (leader, pods) = (operator.leader().await?, operator.pods().await?);
+                    Ok(pods.iter().any(|pod| pod.name_any() == leader).then_some(leader))
+                })
+                .await?;
+            let process = operator.end_at(&leader, point).await?;
+            cluster.kill_mysqld(&primary).await?;
+            cluster
+                .wait_for(&format!("the operator to end at {point}"), FAILOVER, || async {
+                    Ok((!process.is_there()).then_some(()))
+                })
+                .await?;
+            writer.wait_rows(100, FAILOVER).await?;
+            // One that was restarted by the kubelet would be restarted ever later.
+            operator.delete_pod(&leader).await?;
+            operator.scale(2).await?;
+            cluster.wait_serving(3, WHOLE).await?;
+        }
+        nothing_is_lost(&cluster, writer, "an operator ended at six places of a failover").await
     });
 }
 
