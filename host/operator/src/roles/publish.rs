@@ -262,14 +262,15 @@ impl Publisher {
         self.tell(object, snapshot, assessment).await;
         self.tell_trimmed(object, snapshot).await;
         self.context.metrics.cluster(&self.key, snapshot, &status);
-        if self.was_erased(object) {
+        if self.was_overwritten(object) {
             self.published = None;
         }
         if let Some(published) = &self.published {
             if *published == status {
                 return;
             }
-            if without_lag(published) == without_lag(&status) && self.published_at.elapsed() < LAG_EVERY {
+            if status::without_lag(published) == status::without_lag(&status) && self.published_at.elapsed() < LAG_EVERY
+            {
                 return;
             }
         }
@@ -287,11 +288,11 @@ impl Publisher {
         }
     }
 
-    /// Whether somebody emptied the status that was published. The watch shows what was written a moment late.
-    fn was_erased(&self, object: &MysqlCluster) -> bool {
-        let seen = object.status.as_ref().map_or(0, |status| status.members.len());
-        let written = self.published.as_ref().map_or(0, |status| status.members.len());
-        seen == 0 && written > 0 && self.published_at.elapsed() >= WATCH_LAG
+    /// Whether somebody emptied the status that was published, or an operator that had slept wrote what it saw before. The
+    /// watch shows what was written a moment late.
+    fn was_overwritten(&self, object: &MysqlCluster) -> bool {
+        self.published_at.elapsed() >= WATCH_LAG
+            && self.published.as_ref().is_some_and(|published| !status::shows(object.status.as_ref(), published))
     }
 
     /// An Event for what a person has to know, once for each different thing that lasts.
@@ -374,13 +375,6 @@ impl Publisher {
             ..MysqlClusterStatus::default()
         }
     }
-}
-
-fn without_lag(status: &MysqlClusterStatus) -> MysqlClusterStatus {
-    let mut status = status.clone();
-    let readers = status.read_replicas.iter_mut().flat_map(|readers| &mut readers.members);
-    status.members.iter_mut().chain(readers).for_each(|member| member.lag_transactions = None);
-    status
 }
 
 fn counted(transactions: u64) -> String {

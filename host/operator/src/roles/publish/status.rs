@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use objects::api::{MemberRole, MemberStatus, PolicyStatus};
+use objects::api::{MemberRole, MemberStatus, MysqlClusterStatus, PolicyStatus};
 use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, Status, WRITES_BLOCKED};
 use topology::assess::{Assessment, Waiting};
 use topology::facts::{ServerFacts, ThreadState};
@@ -179,4 +179,60 @@ pub(super) fn conditions(
             (None, None) => said(POLICY_READY, true, "InForce", in_force()),
         },
     ]
+}
+
+/// Whether a cluster's status, as it was read, still says of its members what was published. What others write is
+/// passed over, and so is lag, which goes up and down by itself.
+pub(super) fn shows(seen: Option<&MysqlClusterStatus>, published: &MysqlClusterStatus) -> bool {
+    let of_members = |status: &MysqlClusterStatus| {
+        let MysqlClusterStatus { ready, primary, epoch, members, read_replicas, .. } = without_lag(status);
+        (ready, primary, epoch, members, read_replicas)
+    };
+    seen.is_some_and(|seen| of_members(seen) == of_members(published))
+}
+
+/// The same, without what changes with every transaction.
+pub(super) fn without_lag(status: &MysqlClusterStatus) -> MysqlClusterStatus {
+    let mut status = status.clone();
+    let readers = status.read_replicas.iter_mut().flat_map(|readers| &mut readers.members);
+    status.members.iter_mut().chain(readers).for_each(|member| member.lag_transactions = None);
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn led_by(primary: &str, epoch: i64) -> MysqlClusterStatus {
+        let member = |name: &str| MemberStatus {
+            name: name.to_owned(),
+            role: if name == primary { MemberRole::Primary } else { MemberRole::Replica },
+            ready: true,
+            node: None,
+            zone: None,
+            incarnation: None,
+            lag_transactions: Some(epoch),
+            receiving: None,
+            applying: None,
+            holds: None,
+            message: None,
+        };
+        MysqlClusterStatus {
+            primary: primary.to_owned(),
+            epoch: Some(epoch),
+            members: vec![member("shop-0"), member("shop-1")],
+            ..MysqlClusterStatus::default()
+        }
+    }
+
+    #[test]
+    fn what_an_operator_that_had_slept_wrote_is_noticed_and_what_others_write_is_not() {
+        let published = led_by("shop-1", 7);
+        assert!(!shows(None, &published), "somebody removed it");
+        assert!(!shows(Some(&MysqlClusterStatus::default()), &published), "somebody emptied it");
+        assert!(!shows(Some(&led_by("shop-0", 6)), &published), "somebody wrote what was before");
+        let mut seen = MysqlClusterStatus { observed_generation: Some(3), ..published.clone() };
+        seen.members[0].lag_transactions = None;
+        assert!(shows(Some(&seen), &published));
+    }
 }
