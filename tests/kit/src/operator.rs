@@ -173,7 +173,9 @@ impl<'a> Operator<'a> {
     pub async fn log_since(&self, since: jiff::Timestamp) -> Result<Vec<LogLine>> {
         let api: Api<Pod> = self.api();
         let pods = self.pods().await?;
-        let params = LogParams { since_time: Some(since), ..LogParams::default() };
+        // The API takes whole seconds, and may round up: what is too early is left out below.
+        let asked = since - jiff::SignedDuration::from_secs(1);
+        let params = LogParams { since_time: Some(asked), ..LogParams::default() };
         let logs = join_all(pods.iter().map(|pod| {
             let (api, params, name) = (&api, &params, pod.name_any());
             async move { (api.logs(&name, params).await.unwrap_or_default(), name) }
