@@ -36,12 +36,22 @@ pub async fn kills(steps: &Steps, cluster: &Cluster, times: usize, report: &mut 
     for (words, settings) in SETTINGS {
         let step = steps.begin(&format!("Group Replication, {words}"));
         let plain = Plain::raise(cluster, &format!("{NEEDED} {settings}")).await?;
-        let gaps = gaps(&step, &plain, times).await;
+        let gaps = gaps(&step, &plain, times).await.map_err(|error| error.context(last_words(cluster, &plain)));
         plain.remove().await?;
         report.add(&format!("Group Replication ({words}), mysqld killed: gap between acknowledged writes"), gaps?);
         step.done();
     }
     Ok(())
+}
+
+/// What its servers wrote last: why a group does not come about is said nowhere else.
+fn last_words(cluster: &Cluster, plain: &Plain) -> String {
+    let log = |number| {
+        let pod = format!("{}-{number}", cluster.name);
+        let lines = cluster.env().kubectl(&["-n", &cluster.namespace, "logs", &pod, "--tail=15"]);
+        format!("--- {pod}\n{}", lines.unwrap_or_else(|error| format!("{error:#}")))
+    };
+    (0..plain.members.len()).map(log).collect::<Vec<_>>().join("\n")
 }
 
 async fn gaps(step: &kit::Step, plain: &Plain, times: usize) -> Result<Vec<Duration>> {

@@ -61,7 +61,7 @@ fn main() -> Result<()> {
         decision::measure(&steps, arguments.decisions, &mut report)?;
     }
     let env = Arc::new(Environment::up_optimised(&steps)?);
-    env.block_on(async {
+    let measured: Result<()> = env.block_on(async {
         let cluster = Cluster::named(&env, "grampus-bench", "bench");
         let step = steps.begin("a cluster of three");
         cluster.make_namespace().await?;
@@ -79,7 +79,8 @@ fn main() -> Result<()> {
         throughput::measure(&steps, &cluster, &plain, arguments.pairs, lasts, &mut report).await?;
         cluster.remove().await?;
         group::kills(&steps, &plain, arguments.group_kills, &mut report).await
-    })?;
+    });
+    // What was measured before something went wrong is still true.
     report.print();
     if let Some(directory) = arguments.output.parent() {
         std::fs::create_dir_all(directory)?;
@@ -87,5 +88,5 @@ fn main() -> Result<()> {
     std::fs::write(&arguments.output, serde_json::to_vec_pretty(&report)?)
         .with_context(|| format!("cannot write {}", arguments.output.display()))?;
     println!("written to {}", arguments.output.display());
-    Ok(())
+    measured
 }
