@@ -9,6 +9,7 @@ mod crds;
 mod operation;
 mod policy;
 mod rebuild;
+mod restart;
 mod site;
 mod status;
 mod style;
@@ -27,6 +28,8 @@ pub enum Command {
     Rebuild(rebuild::Arguments),
     /// Go on without members that are needed and do not come back, giving up what only they hold.
     AcceptDataLoss(accept::Arguments),
+    /// Restart members, replicas first; the role of primary moves before its member's turn.
+    Restart(restart::Arguments),
     /// Work with policy modules.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -44,6 +47,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Switchover(arguments) => switchover::run(arguments).await,
         Command::Rebuild(arguments) => rebuild::run(arguments).await,
         Command::AcceptDataLoss(arguments) => accept::run(arguments).await,
+        Command::Restart(arguments) => restart::run(arguments).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Crds => crds::run(),
     }

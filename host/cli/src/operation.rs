@@ -26,9 +26,9 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How an operation is waited for.
 #[derive(Debug, clap::Args)]
 pub struct Patience {
-    /// How long it may take before it is given up, from 1s to 1h.
-    #[arg(long, default_value = "30s", value_parser = seconds)]
-    pub timeout: i32,
+    /// How long it may take before it is given up, from 1s to 1h. 30s if not given, 10m for a restart.
+    #[arg(long, value_parser = seconds)]
+    pub timeout: Option<i32>,
     /// Return as soon as the operation exists.
     #[arg(long)]
     no_wait: bool,
@@ -71,7 +71,7 @@ async fn ask(
     verb: &str,
     patience: &Patience,
 ) -> anyhow::Result<Option<MysqlOperationStatus>> {
-    let name = spec.cluster.clone();
+    let (name, timeout) = (spec.cluster.clone(), spec.patience_seconds());
     let metadata = ObjectMeta { generate_name: Some(format!("{name}-{verb}-")), ..ObjectMeta::default() };
     let operations: Api<MysqlOperation> = site.api();
     let created = operations.create(&PostParams::default(), &MysqlOperation { metadata, spec, status: None }).await;
@@ -82,7 +82,7 @@ async fn ask(
         return Ok(None);
     }
     eprintln!("mysqloperation.grampus.dev/{created}");
-    follow(operations, &created, patience.timeout).await.map(Some)
+    follow(operations, &created, timeout).await.map(Some)
 }
 
 /// The members that vote by the record or, before there is one, those that the operator knows of.

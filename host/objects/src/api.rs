@@ -107,6 +107,11 @@ pub mod labels {
     pub const POLICY: &str = "grampus.dev/policy";
     /// On pods: the version of the template they were made from.
     pub const TEMPLATE_VERSION: &str = "grampus.dev/template-version";
+    /// An annotation on pods: a digest of what the spec asked of them when they were made. It changes when a person
+    /// changes the spec, and never because Grampus itself has changed.
+    pub const SPEC_DIGEST: &str = "grampus.dev/spec-digest";
+    /// An annotation on pods: a digest of the my.cnf that was in force when they were made.
+    pub const CONFIG_DIGEST: &str = "grampus.dev/config-digest";
     /// On children: a digest of what was applied, to find changes without writing.
     pub const APPLIED: &str = "grampus.dev/applied";
     /// The standard label for whoever manages an object; ours is [`MANAGER`].

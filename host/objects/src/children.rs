@@ -6,6 +6,7 @@
 mod config;
 mod pod;
 mod readers;
+mod revision;
 mod service;
 mod stateful_set;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use kube::Resource;
 
 pub use config::MY_CNF;
 pub use pod::{AGENT, CONTAINER, DATA};
+pub use revision::outdated;
 pub use service::MYSQL_PORT_NAME;
 pub use stateful_set::{TEMPLATE_VERSION, pods};
 

@@ -17,6 +17,9 @@ pub const PRIMARY_AVAILABLE: &str = "PrimaryAvailable";
 pub const POLICY_READY: &str = "PolicyReady";
 /// Topology controller: whether writes wait for acknowledgements; the message names who is missing.
 pub const WRITES_BLOCKED: &str = "WritesBlocked";
+/// Topology controller: whether pods are to be made anew because they would be made differently now; the message
+/// says whose, who is next, and what is waited for.
+pub const ROLLOUT_PENDING: &str = "RolloutPending";
 /// Of an operation: whether it was taken up.
 pub const ACCEPTED: &str = "Accepted";
 /// Of an operation: whether it was done as asked.

@@ -9,6 +9,7 @@
 pub mod api;
 pub mod children;
 pub mod conditions;
+mod digest;
 pub mod duration;
 pub mod mysqld_options;
 pub mod problem;

@@ -17,7 +17,7 @@ pub use resolved::*;
 use crate::api::{Durability, MysqlCluster, MysqlClusterSpec, Policies, Resources, Storage};
 use crate::mysqld_options;
 use crate::problem::Problem;
-use crate::{duration, quantity};
+use crate::{digest, duration, quantity};
 
 /// What is taken where the spec says nothing, and differs from one installation to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,11 +65,28 @@ pub fn validate(cluster: &MysqlCluster, defaults: &InstallationDefaults) -> Resu
         database: people::database(spec.bootstrap.as_ref(), &mut problems),
         scheduling: spec.scheduling.clone().unwrap_or_default(),
         pod_metadata: people::pod_metadata(spec.pod_metadata.as_ref(), &mut problems),
+        spec_digest: spec_digest(spec),
         services: people::services(spec.services.as_ref(), &mut problems),
         primary_selection: primary_selection(spec.policies.as_ref(), &mut problems),
         paused: spec.paused,
     };
     if problems.is_empty() { Ok(validated) } else { Err(problems) }
+}
+
+/// Only what a person wrote goes into it: a default that another version of Grampus resolves in another way must not
+/// look like a wish. Fields that say nothing about a pod are left out, and so is the volume, which a pod only mounts.
+fn spec_digest(spec: &MysqlClusterSpec) -> String {
+    let asked = serde_json::json!({
+        "image": spec.image,
+        "imagePullSecrets": spec.image_pull_secrets,
+        "resources": spec.resources,
+        "config": spec.config,
+        "rootPasswordSecret": spec.root_password_secret,
+        "bootstrap": spec.bootstrap,
+        "scheduling": spec.scheduling,
+        "podMetadata": spec.pod_metadata,
+    });
+    digest::of_value(&asked)
 }
 
 fn identity(cluster: &MysqlCluster, problems: &mut Vec<Problem>) -> Identity {

@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -43,6 +44,8 @@ pub struct Cache {
     pub operations: Store<MysqlOperation>,
     /// The pods of clusters.
     pub pods: Store<Pod>,
+    /// The StatefulSets of clusters.
+    pub sets: Store<StatefulSet>,
     /// Every node.
     pub nodes: Store<Node>,
     wakers: Mutex<HashMap<ClusterKey, Arc<Notify>>>,
@@ -59,12 +62,14 @@ impl Cache {
         let (topologies, topologies_writer) = reflector::store();
         let (operations, operations_writer) = reflector::store();
         let (pods, pods_writer) = reflector::store();
+        let (sets, sets_writer) = reflector::store();
         let (nodes, nodes_writer) = reflector::store();
         let cache = Arc::new(Self {
             clusters,
             topologies,
             operations,
             pods,
+            sets,
             nodes,
             wakers: Mutex::default(),
             seen,
@@ -82,6 +87,11 @@ impl Cache {
         });
         follow(client, all.clone(), operations_writer, &cache, stop, |cache, operation: &MysqlOperation| {
             cache.wake(&key_of(operation, operation.spec.cluster.clone()));
+        });
+        follow(client, ours.clone(), sets_writer, &cache, stop, |cache, set: &StatefulSet| {
+            if let Some(name) = set.labels().get(labels::CLUSTER) {
+                cache.wake(&key_of(set, name.clone()));
+            }
         });
         follow(client, ours, pods_writer, &cache, stop, |cache, pod: &Pod| {
             if let Some(name) = pod.labels().get(labels::CLUSTER) {
@@ -107,11 +117,13 @@ impl Cache {
             self.topologies.wait_until_ready(),
             self.operations.wait_until_ready(),
             self.pods.wait_until_ready(),
+            self.sets.wait_until_ready(),
             self.nodes.wait_until_ready(),
         );
         // A writer that is gone belongs to an operator that is ending.
-        let filled = stores.0.is_ok() && stores.1.is_ok() && stores.2.is_ok() && stores.3.is_ok() && stores.4.is_ok();
-        self.filled.send_replace(filled);
+        let records = stores.0.is_ok() && stores.1.is_ok() && stores.2.is_ok();
+        let objects = stores.3.is_ok() && stores.4.is_ok() && stores.5.is_ok();
+        self.filled.send_replace(records && objects);
     }
 
     /// Whoever handles this cluster is woken from now on.

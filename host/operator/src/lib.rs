@@ -9,6 +9,7 @@ pub mod certificates;
 mod failure_points;
 mod http;
 mod lease;
+pub mod limits;
 pub mod metrics;
 pub mod policies;
 pub mod resources;
@@ -40,6 +41,10 @@ pub struct Options {
     /// The MySQL image of clusters that name none.
     #[arg(long, env = "GRAMPUS_MYSQL_IMAGE", default_value = "mysql:9.7")]
     pub mysql_image: String,
+    /// How many planned disruptions an hour there may be over all clusters, on average; ten may come at once. Restarts,
+    /// moves away from nodes that are closed to new pods, and copies that replace data count; failovers never do.
+    #[arg(long, env = "GRAMPUS_DISRUPTIONS_PER_HOUR", default_value_t = 60)]
+    pub disruptions_per_hour: u32,
     /// Where health and metrics are served.
     #[arg(long, env = "GRAMPUS_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -62,6 +67,8 @@ pub struct Context {
     pub resign: Arc<Notify>,
     /// The policies in force.
     pub policies: Arc<policies::Policies>,
+    /// How many planned disruptions there may be.
+    pub limits: limits::Limits,
     /// Writes Events.
     pub recorder: Recorder,
     /// What Prometheus is told.
@@ -86,6 +93,7 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     let reporter = Reporter { controller: "grampus".to_owned(), instance: Some(options.name.clone()) };
     let (cache, appeared) = cache::Cache::start(&client, &stop);
     let context = Arc::new(Context {
+        limits: limits::Limits::per_hour(options.disruptions_per_hour),
         recorder: Recorder::new(client.clone(), reporter),
         client: client.clone(),
         cache: cache.clone(),

@@ -47,6 +47,7 @@ pub struct Metrics {
     decisions: Family<ByPolicy, Counter>,
     decision_seconds: Histogram,
     failures: Counter<u64, AtomicU64>,
+    restarts: Counter<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -66,6 +67,7 @@ impl Metrics {
             decisions: Family::default(),
             decision_seconds: Histogram::new([5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1]),
             failures: Counter::default(),
+            restarts: Counter::default(),
         };
         {
             let mut registry = metrics.lock();
@@ -94,6 +96,7 @@ impl Metrics {
                 metrics.decision_seconds.clone(),
             );
             registry.register("policy_failures", "Answers that a module failed to give", metrics.failures.clone());
+            registry.register("member_restarts", "Pods replaced on purpose", metrics.restarts.clone());
         }
         metrics
     }
@@ -125,6 +128,10 @@ impl Metrics {
         let labels = ByKind { kind: if planned { "switchover" } else { "failover" }.to_owned() };
         self.moves.get_or_create(&labels).inc();
         self.gap.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn restarted(&self) {
+        self.restarts.inc();
     }
 
     pub(crate) fn decision(&self, choice: &Choice) {

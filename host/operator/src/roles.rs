@@ -1,13 +1,15 @@
 //! The topology controller: one task for each cluster, which observes, asks, checks, acts and reports.
 //!
-//! It moves roles and nothing else: children belong to [`crate::resources`]. It must never act on the strength
-//! of a status, of a cache alone, or of what it meant to do a moment ago.
+//! It moves roles and has pods replaced, and nothing else: children belong to [`crate::resources`]. It must never act
+//! on the strength of a status, of a cache alone, or of what it meant to do a moment ago.
 
 mod acceptance;
 mod agenda;
 mod cluster;
+mod disrupt;
 mod doubt;
 mod endpoints;
+mod evict;
 mod execute;
 mod observe;
 mod publish;

@@ -7,7 +7,7 @@ mod adopt;
 mod bootstrap;
 mod failover;
 pub(crate) mod maintain;
-mod membership;
+pub(crate) mod membership;
 mod readers;
 mod spread;
 
@@ -20,6 +20,7 @@ use crate::plan::Step;
 use crate::quorum::TooFew;
 use crate::record::Phase;
 use crate::snapshot::Snapshot;
+use crate::upkeep::{Next, Upkeep, upkeep};
 
 /// What is to be done about a cluster now. All empty means that it is as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +31,8 @@ pub struct Assessment {
     pub question: Option<Asked>,
     /// What stands in the way of something that should be so.
     pub waiting: Vec<Waiting>,
+    /// Which pods are to be replaced, and what is done about it.
+    pub upkeep: Upkeep,
 }
 
 impl Assessment {
@@ -37,7 +40,7 @@ impl Assessment {
     pub fn probes(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().filter_map(|step| match step {
             Step::Probe { member } => Some(member.as_str()),
-            Step::Advance { .. } | Step::Command { .. } => None,
+            Step::Advance { .. } | Step::Command { .. } | Step::Replace { .. } => None,
         })
     }
 
@@ -213,6 +216,22 @@ fn list(missing: &[(String, String)]) -> String {
 
 /// What the snapshot calls for.
 pub fn assess(snapshot: &Snapshot) -> Assessment {
+    let mut assessment = roles(snapshot);
+    assessment.upkeep = upkeep(snapshot);
+    match (assessment.upkeep.next.clone(), &snapshot.record) {
+        (Some(Next::Replace { member, uid, because }), _) => {
+            assessment.steps.push(Step::Replace { member, uid, because });
+        }
+        // Its pod is not to be replaced, so nothing else says what its node is waiting for.
+        (Some(Next::Wait { why }), Some(record)) if assessment.upkeep.due.is_empty() => {
+            assessment.waiting.push(Waiting::Member { member: record.primary.clone(), why });
+        }
+        (Some(Next::Wait { .. } | Next::HandOver { .. }) | None, _) => {}
+    }
+    assessment
+}
+
+fn roles(snapshot: &Snapshot) -> Assessment {
     let Some(record) = &snapshot.record else { return bootstrap::without_record(snapshot) };
     if let Some(recovery) = adopt::stale(snapshot, record) {
         return recovery;

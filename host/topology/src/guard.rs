@@ -143,6 +143,11 @@ pub fn guard(snapshot: &Snapshot, answer: &Answer) -> Result<Approved, Refusal> 
 /// What a switchover can expect: the primary still serves, so nothing is frozen and the union is what it holds.
 pub(crate) fn prospective_quorum(snapshot: &Snapshot, record: &Record) -> Option<Quorum> {
     snapshot.planned(record)?;
+    expected_quorum(snapshot, record)
+}
+
+/// The same, whether or not a change is due.
+pub(crate) fn expected_quorum(snapshot: &Snapshot, record: &Record) -> Option<Quorum> {
     let primary = snapshot.member(&record.primary)?.server()?;
     Some(Quorum::of(primary.executed.clone()))
 }

@@ -18,3 +18,4 @@ pub mod readers;
 pub mod reading;
 pub mod record;
 pub mod snapshot;
+pub mod upkeep;

@@ -35,6 +35,15 @@ pub enum Step {
         /// The pod's name.
         member: String,
     },
+    /// End a member's pod in an orderly way, so that another one is made in its place.
+    Replace {
+        /// The pod's name.
+        member: String,
+        /// Its identity: no other pod of that name is meant.
+        uid: String,
+        /// Why, for people.
+        because: String,
+    },
 }
 
 impl Step {
@@ -42,7 +51,7 @@ impl Step {
     pub fn member(&self) -> Option<&str> {
         match self {
             Self::Command { member, .. } => Some(member),
-            Self::Advance { .. } | Self::Probe { .. } => None,
+            Self::Advance { .. } | Self::Probe { .. } | Self::Replace { .. } => None,
         }
     }
 }

@@ -39,6 +39,10 @@ pub mod code {
     pub const VOLUME: &str = "volume";
     /// Its pod is being deleted.
     pub const TERMINATING: &str = "terminating";
+    /// Its server is newer than another voter's, and one that is not can lead.
+    pub const NEWER_VERSION: &str = "newer-version";
+    /// Its node is closed to new pods, and a member of another node can lead.
+    pub const CORDONED: &str = "cordoned";
 }
 
 /// A freeze that is complete enough to choose from.
@@ -185,18 +189,34 @@ pub fn candidates(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Vec<
         let former = candidates.iter_mut().filter(|candidate| candidate.name == record.primary);
         former.for_each(|former| former.ineligible.retain(|reason| reason.code != code::FORMER_PRIMARY));
     }
-    pass_over(snapshot, &mut candidates);
-    leave_out_leavers(snapshot, record, &mut candidates);
+    pass_over(snapshot, record, &mut candidates);
     candidates
 }
 
-/// Members that can lead and should not while another can: one without a volume to write to may still be read from.
-fn pass_over(snapshot: &Snapshot, candidates: &mut [Candidate]) {
-    let trouble = |candidate: &Candidate| snapshot.member(&candidate.name).and_then(MemberView::volume_trouble);
-    let another = candidates.iter().any(|candidate| candidate.is_eligible() && trouble(candidate).is_none());
-    for candidate in candidates.iter_mut().filter(|candidate| another && candidate.is_eligible()) {
-        let reason = trouble(candidate).map(|trouble| ineligible(code::VOLUME, trouble.to_string()));
-        candidate.ineligible.extend(reason);
+/// Members that can lead and should not while another can. What would stop writes comes before what would only be
+/// mended later.
+fn pass_over(snapshot: &Snapshot, record: &Record, candidates: &mut [Candidate]) {
+    let volume = |candidate: &Candidate| snapshot.member(&candidate.name)?.volume_trouble().map(ToString::to_string);
+    rather_another(candidates, code::VOLUME, volume);
+    leave_out_leavers(snapshot, record, candidates);
+    // A replica may be newer than its source, not older: what a newer one writes an older one need not understand.
+    let lowest = candidates.iter().filter_map(|candidate| version(&candidate.version)).min();
+    let newer = "its server is newer than another member's";
+    rather_another(candidates, code::NEWER_VERSION, |candidate| {
+        (version(&candidate.version) > lowest).then(|| newer.to_owned())
+    });
+    let closed = "its node is closed to new pods";
+    rather_another(candidates, code::CORDONED, |candidate| candidate.node_cordoned.then(|| closed.to_owned()));
+}
+
+/// Leaves candidates out that something speaks against, as long as one remains that it does not speak against. It
+/// never leaves nobody.
+fn rather_another(candidates: &mut [Candidate], code: &str, against: impl Fn(&Candidate) -> Option<String>) {
+    if candidates.iter().any(|candidate| candidate.is_eligible() && against(candidate).is_none()) {
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.is_eligible()) {
+            let reason = against(candidate).map(|message| ineligible(code, message));
+            candidate.ineligible.extend(reason);
+        }
     }
 }
 
@@ -210,6 +230,12 @@ fn leave_out_leavers(snapshot: &Snapshot, record: &Record, candidates: &mut [Can
     for candidate in candidates.iter_mut().filter(|candidate| leaves(candidate) && !needed) {
         candidate.ineligible.push(ineligible(code::LEAVING, "it is being removed".to_owned()));
     }
+}
+
+/// The numbers that a server's version begins with: `8.4.3-commercial` is 8, 4, 3.
+fn version(text: &str) -> Option<[u32; 3]> {
+    let mut numbers = text.split('-').next()?.splitn(3, '.').map(str::parse);
+    Some([numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?])
 }
 
 fn candidate(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member: &MemberView) -> Candidate {

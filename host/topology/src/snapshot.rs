@@ -10,11 +10,12 @@ use crate::facts::{DataState, MemberReport, ServerFacts, ServerState, Standing, 
 use crate::gtid::GtidSet;
 use crate::readers::Readers;
 use crate::record::{Claim, Record};
+use crate::upkeep::hand_over;
 
-/// How long, in milliseconds, a primary that could not be drained is left alone before it is drained again only because
-/// it is to be removed: every attempt stops writes for some seconds, and a statement that stood in the way may run for
-/// long.
-const REMOVAL_PAUSE_MS: u64 = 60_000;
+/// How long, in milliseconds, a primary that could not be drained is left alone before it is drained again for something
+/// that nobody waits for, such as its removal or a closed node: every attempt stops writes for some seconds, and a
+/// statement that stood in the way may run for long.
+const DRAIN_PAUSE_MS: u64 = 60_000;
 
 /// One cluster at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,12 @@ pub struct Snapshot {
     /// For how long, in milliseconds, a member has remembered a later record than the one that was read meanwhile, or
     /// one where there is none. 0 while none does.
     pub contradicted_ms: u64,
+    /// Members that somebody wants restarted.
+    #[serde(default)]
+    pub restart: Option<Restart>,
+    /// What planned disruptions have to wait for, whoever wants them.
+    #[serde(default)]
+    pub pace: Pace,
     /// For how long, in milliseconds, no writable primary has been seen. 0 while there is one.
     pub without_primary_ms: u64,
     /// The change of members or k that the record announces is in force at the primary, and this is everything that
@@ -100,6 +107,25 @@ pub struct AcceptLoss {
     pub operation: String,
 }
 
+/// Members whose pods somebody wants replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// Which; every one if None.
+    pub member: Option<String>,
+    /// When that was asked for, in milliseconds since 1970, on the clock that says when a pod was made. A pod that was
+    /// made earlier has yet to be replaced.
+    pub asked_unix_ms: u64,
+}
+
+/// What holds planned disruptions back. Nothing of it ever holds back what a loss calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pace {
+    /// The limit over all clusters allows none now.
+    pub limited: bool,
+}
+
 /// A change of primary that is due while the primary still serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
@@ -141,8 +167,31 @@ pub struct PodFacts {
     pub node_cordoned: bool,
     /// Whether the pod is being deleted.
     pub terminating: bool,
+    /// Its identity: another pod of the same name has another.
+    #[serde(default)]
+    pub uid: String,
+    /// When it was made, in milliseconds since 1970, in whole seconds, on the API server's clock.
+    #[serde(default)]
+    pub created_unix_ms: u64,
+    /// Whether Kubernetes has yet to start its containers: nothing runs in it, and nothing ever did.
+    #[serde(default)]
+    pub pending: bool,
+    /// In what it differs from a pod that would be made now.
+    #[serde(default)]
+    pub outdated: Option<Outdated>,
     /// Its labels, sorted by key.
     pub labels: Vec<(String, String)>,
+}
+
+/// In what a pod differs from one that would be made now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outdated {
+    /// A person asks for something else since it was made.
+    Spec,
+    /// Only this installation of Grampus makes it differently: another image of Grampus, another template, another
+    /// default.
+    Installation,
 }
 
 /// What is known through a member's agent.
@@ -175,8 +224,9 @@ impl Snapshot {
         self.members.iter().find(|member| member.name == name)
     }
 
-    /// The planned change of primary that is due under this record: the one somebody asked for, or the one that the
-    /// deletion of the primary's pod or its removal calls for while its mysqld still runs.
+    /// The planned change of primary that is due under this record: the one somebody asked for, the one that the
+    /// deletion of the primary's pod or its removal calls for while its mysqld still runs, or one that
+    /// [`crate::upkeep`] calls for.
     pub fn planned(&self, record: &Record) -> Option<Planned> {
         let asked = self.switchover.as_ref().filter(|asked| asked.from == record.primary && asked.left_ms > 0);
         if let Some(asked) = asked {
@@ -186,9 +236,19 @@ impl Snapshot {
         if primary.is_leaving() {
             return Some(Planned { to: None, because: "its pod is being deleted".to_owned() });
         }
-        let rested = self.drain_failed_ms.is_none_or(|ago| ago >= REMOVAL_PAUSE_MS);
-        let due = self.is_surplus(&primary.name) && primary.server().is_some() && rested && self.has_successor(record);
-        due.then(|| Planned { to: None, because: "it is being removed".to_owned() })
+        let due = self.is_surplus(&primary.name)
+            && primary.server().is_some()
+            && !self.is_resting()
+            && self.has_successor(record);
+        if due {
+            return Some(Planned { to: None, because: "it is being removed".to_owned() });
+        }
+        hand_over(self, record).map(|because| Planned { to: None, because })
+    }
+
+    /// Whether the primary could not be drained a short while ago, so that it is left alone unless somebody waits for it.
+    pub fn is_resting(&self) -> bool {
+        self.drain_failed_ms.is_some_and(|ago| ago < DRAIN_PAUSE_MS)
     }
 
     /// Whether the user asks for fewer members than this one's number, so that it has to go.

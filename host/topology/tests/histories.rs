@@ -274,6 +274,8 @@ enum Event {
     OperatorRestarts,
     Switchover(Option<usize>),
     Detach(usize),
+    Restart(Option<usize>),
+    Cordon(usize, bool),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -290,6 +292,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::OperatorRestarts),
         1 => proptest::option::of(0..5_usize).prop_map(Event::Switchover),
         1 => (0..5_usize).prop_map(Event::Detach),
+        1 => proptest::option::of(0..5_usize).prop_map(Event::Restart),
+        1 => (0..5_usize, any::<bool>()).prop_map(|(index, closed)| Event::Cordon(index, closed)),
     ]
 }
 
@@ -350,6 +354,8 @@ proptest! {
                     let from = world.record.as_ref().unwrap().primary.clone();
                     world.switchover = Some(Switchover { to: to.map(name), from, left_ms: 30_000 });
                 }
+                Event::Restart(index) => world.ask_for_restart(index.map(name).as_deref()),
+                Event::Cordon(index, closed) => world.nodes.get_mut(&name(index)).unwrap().cordoned = closed,
                 Event::Detach(index) => {
                     if let Some(server) = world.nodes.get_mut(&name(index)).unwrap().server.as_mut().filter(|server| !server.open) {
                         server.source = None;
@@ -358,7 +364,7 @@ proptest! {
             }
             check(&world);
         }
-        world.switchover = None;
+        (world.switchover, world.restart) = (None, None);
         for index in 0..replicas as usize {
             world.power_on(&name(index));
             world.replace_pod(&name(index));

@@ -179,7 +179,7 @@ fn a_volume_of_another_cluster_stops_nothing() {
         acks: 0,
         ..world.record.clone().unwrap()
     };
-    let data = Node::with_data(Uuid::from_u128(998), Uuid::from_u128(997), GtidSet::new(), false);
+    let data = Node::empty().with_data(Uuid::from_u128(998), Uuid::from_u128(997), GtidSet::new(), false);
     world.nodes.insert("shop-3".to_owned(), Node { record: Some(foreign), ..data });
     assert!(world.write());
     world.kill("shop-0");

@@ -22,6 +22,9 @@ use crate::{MYSQL_IMAGE, Steps};
 /// How long an operator that has just been installed may take to run.
 const ROLLOUT: Duration = Duration::from_secs(120);
 
+/// The lab sees in minutes what other places see in weeks.
+const DISRUPTIONS_PER_HOUR: &str = "3600";
+
 /// A lab in which Grampus runs.
 pub struct Environment {
     /// The lab.
@@ -151,6 +154,7 @@ fn manifest(path: &PathBuf, image: &str) -> Result<Vec<Value>> {
             set_variable(container, "GRAMPUS_IMAGE", image);
             set_variable(container, "GRAMPUS_MYSQL_IMAGE", MYSQL_IMAGE);
             set_variable(container, "GRAMPUS_FAILURE_POINTS", FAILURE_POINTS);
+            set_variable(container, "GRAMPUS_DISRUPTIONS_PER_HOUR", DISRUPTIONS_PER_HOUR);
         }
     }
     Ok(objects)

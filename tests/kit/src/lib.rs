@@ -27,7 +27,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-pub use cluster::{Cluster, Member, Operated};
+pub use cluster::{Cluster, Member, Operated, ask_all};
 pub use environment::Environment;
 pub use ledger::{Ledger, Outage, Verdict};
 pub use monitor::{Monitor, Reads};

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use objects::api::{
     AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, NONE, PolicyStatus,
 };
-use objects::conditions::{SPEC_VALID, WRITES_BLOCKED, find};
+use objects::conditions::{ROLLOUT_PENDING, SPEC_VALID, WRITES_BLOCKED, find};
 use topology::record::{Phase, Record};
 
 use crate::style::{Style, Tone};
@@ -242,9 +242,10 @@ fn moved(failover: &FailoverStatus, now: Timestamp) -> String {
     format!("{from} → {to}{took}, epoch {epoch}: {cause} ({})", ago(now, failover.at.0))
 }
 
-/// All conditions but one say something good when they are True.
+/// All conditions but two say something good when they are True.
 fn is_wrong(condition: &Condition) -> bool {
-    let good = if condition.type_ == WRITES_BLOCKED { "False" } else { "True" };
+    let bad_news = [WRITES_BLOCKED, ROLLOUT_PENDING].contains(&condition.type_.as_str());
+    let good = if bad_news { "False" } else { "True" };
     condition.status != good
 }
 

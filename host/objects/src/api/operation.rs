@@ -31,8 +31,11 @@ use serde::{Deserialize, Serialize};
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.member) == (self.type == 'Rebuild')").message(
-    "spec.member: a Rebuild needs it, expected the name of a pod, and nothing else has it"
+#[x_kube(validation = Rule::new("has(self.member) || self.type != 'Rebuild'").message(
+    "spec.member: a Rebuild needs it; expected the name of a pod"
+))]
+#[x_kube(validation = Rule::new("!has(self.member) || self.type in ['Rebuild', 'Restart']").message(
+    "spec.member: only a Rebuild and a Restart have it; expected no such field"
 ))]
 #[x_kube(validation = Rule::new("!has(self.to) || self.type == 'Switchover'").message(
     "spec.to: only a Switchover has it; expected no such field"
@@ -54,7 +57,8 @@ pub struct MysqlOperationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub to: Option<String>,
-    /// Rebuild: the pod whose data is replaced by a copy of another member's.
+    /// Rebuild: the pod whose data is replaced by a copy of another member's. Restart: the only pod that is replaced;
+    /// without it every one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub member: Option<String>,
@@ -63,22 +67,28 @@ pub struct MysqlOperationSpec {
     #[schemars(range(min = 1))]
     pub epoch: Option<i64>,
     /// How many seconds a switchover may take before it is given up and undone, a rebuild until its copy begins, or an
-    /// accepted loss until somebody leads; a copy that has begun takes as long as it takes. 30 if not given.
-    #[serde(default = "thirty")]
+    /// accepted loss until somebody leads; a copy that has begun takes as long as it takes. 30 if not given. A restart is
+    /// given up after 600 if not given: pods that are replaced by then stay so, and no other is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
-    pub timeout_seconds: i32,
+    pub timeout_seconds: Option<i32>,
 }
 
 impl MysqlOperationSpec {
     /// An operation with nothing said that could be left out.
     pub fn new(cluster: &str, kind: OperationType) -> Self {
         let cluster = cluster.to_owned();
-        Self { cluster, kind, to: None, member: None, epoch: None, timeout_seconds: thirty() }
+        Self { cluster, kind, to: None, member: None, epoch: None, timeout_seconds: None }
     }
-}
 
-fn thirty() -> i32 {
-    30
+    /// How many seconds it may take: what was given, or what its kind takes at most where all goes well. A restart
+    /// waits for each pod in turn, and a volume can take minutes to reach another node.
+    pub fn patience_seconds(&self) -> i32 {
+        self.timeout_seconds.unwrap_or(match self.kind {
+            OperationType::Switchover | OperationType::Rebuild | OperationType::AcceptDataLoss => 30,
+            OperationType::Restart => 600,
+        })
+    }
 }
 
 /// What can be asked for.
@@ -92,6 +102,9 @@ pub enum OperationType {
     /// Go on without members that are needed to know what was acknowledged and that do not come back. Only where the
     /// cluster waits for them. What only they hold is lost to the cluster, acknowledged or not; it stays on their volumes.
     AcceptDataLoss,
+    /// Replace the pods of one member or of all: replicas first, one at a time and each only while every other member
+    /// is as it should be; a primary gives way before. It takes an upgrade of Grampus to pods that were made before.
+    Restart,
 }
 
 /// How far an operation has come.

@@ -86,12 +86,16 @@ fn operation(spec: &str) -> MysqlOperation {
 }
 
 #[rstest]
-#[case("{cluster: shop, type: Switchover}")]
-#[case("{cluster: shop, type: Switchover, to: shop-1}")]
-#[case("{cluster: shop, type: Rebuild, member: shop-1}")]
-#[case("{cluster: shop, type: AcceptDataLoss, epoch: 7}")]
-fn what_can_be_asked_is_let_pass(#[case] spec: &str) {
-    operation(spec).validate_cel().unwrap();
+#[case("{cluster: shop, type: Switchover}", 30)]
+#[case("{cluster: shop, type: Switchover, to: shop-1}", 30)]
+#[case("{cluster: shop, type: Rebuild, member: shop-1}", 30)]
+#[case("{cluster: shop, type: AcceptDataLoss, epoch: 7}", 30)]
+#[case("{cluster: shop, type: Restart}", 600)]
+#[case("{cluster: shop, type: Restart, member: shop-2, timeoutSeconds: 90}", 90)]
+fn what_can_be_asked_is_let_pass_with_the_time_that_it_takes(#[case] spec: &str, #[case] seconds: i32) {
+    let operation = operation(spec);
+    operation.validate_cel().unwrap();
+    assert_eq!(operation.spec.patience_seconds(), seconds);
 }
 
 #[rstest]
@@ -99,6 +103,8 @@ fn what_can_be_asked_is_let_pass(#[case] spec: &str) {
 #[case("{cluster: shop, type: AcceptDataLoss, epoch: 7, to: shop-1}", "spec.to")]
 #[case("{cluster: shop, type: Rebuild, member: shop-1, epoch: 7}", "spec.epoch")]
 #[case("{cluster: shop, type: Switchover, member: shop-1}", "spec.member")]
+#[case("{cluster: shop, type: Rebuild}", "spec.member")]
+#[case("{cluster: shop, type: Restart, to: shop-2}", "spec.to")]
 fn what_cannot_be_asked_is_refused(#[case] spec: &str, #[case] field: &str) {
     let refusal = operation(spec).validate_cel().unwrap_err().to_string();
     assert!(refusal.contains(field), "{refusal}");
@@ -118,7 +124,10 @@ fn an_acceptance_cannot_be_turned_into_one_of_another_epoch() {
 fn only_modes_that_exist_are_in_the_schema() {
     let text = serde_json::to_value(crds()).unwrap().to_string();
     assert!(text.contains(r#""enum":["Enforce"]"#), "the modes of a policy");
-    assert!(text.contains(r#""enum":["Switchover","Rebuild","AcceptDataLoss"]"#), "the types of an operation");
+    assert!(
+        text.contains(r#""enum":["Switchover","Rebuild","AcceptDataLoss","Restart"]"#),
+        "the types of an operation"
+    );
     assert!(!text.contains("onBlocked"), "a field that nothing honours");
 }
 

@@ -16,11 +16,12 @@ use topology::record::Record;
 
 use super::{Installation, common_labels, metadata, pod, selector, selector_labels};
 use crate::api::{AccessMode, DeletionPolicy, labels, names};
+use crate::digest;
 use crate::validate::ValidatedCluster;
 
 /// The version of the pod template. A change of what [`pod`] builds raises it, and a golden test shows the change:
 /// running pods keep the version they were made with until they are replaced in an orderly way.
-pub const TEMPLATE_VERSION: &str = "2";
+pub const TEMPLATE_VERSION: &str = "3";
 
 pub(super) fn stateful_set(cluster: &ValidatedCluster, installation: &Installation) -> StatefulSet {
     let name = &cluster.identity.name;
@@ -79,6 +80,9 @@ fn template_metadata(cluster: &ValidatedCluster) -> ObjectMeta {
     all.insert(labels::TEMPLATE_VERSION.to_owned(), TEMPLATE_VERSION.to_owned());
     let mut annotations = cluster.pod_metadata.annotations.clone();
     annotations.insert("kubectl.kubernetes.io/default-container".to_owned(), pod::CONTAINER.to_owned());
+    annotations.insert(labels::SPEC_DIGEST.to_owned(), cluster.spec_digest.clone());
+    // mysqld reads my.cnf when it starts, so that a pod runs what was there when it was made.
+    annotations.insert(labels::CONFIG_DIGEST.to_owned(), digest::of_text(&cluster.my_cnf));
     ObjectMeta { labels: Some(all), annotations: Some(annotations), ..ObjectMeta::default() }
 }
 

@@ -19,7 +19,11 @@ pub(crate) fn shop() -> ValidatedCluster {
 }
 
 fn of(cluster: &ValidatedCluster) -> Children {
-    children(cluster, &Installation { grampus_image: "example.org/grampus:1".to_owned() })
+    of_image(cluster, "example.org/grampus:1")
+}
+
+pub(crate) fn of_image(cluster: &ValidatedCluster, grampus: &str) -> Children {
+    children(cluster, &Installation { grampus_image: grampus.to_owned() })
 }
 
 #[test]

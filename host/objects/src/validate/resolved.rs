@@ -44,6 +44,8 @@ pub struct ValidatedCluster {
     pub scheduling: Scheduling,
     /// Labels and annotations for the pods.
     pub pod_metadata: Metadata,
+    /// A digest of everything that the spec, as it was written, says about the pods.
+    pub spec_digest: String,
     /// The Services that applications use.
     pub services: ResolvedServices,
     /// The module that decides which member leads.

@@ -2,6 +2,8 @@
 //!
 //! An operation is a wish. This module must never move a role; it only puts the wish into the snapshot.
 
+mod restart;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,10 +14,11 @@ use objects::api::{MysqlOperation, MysqlOperationSpec, MysqlOperationStatus, Ope
 use topology::assess::Assessment;
 use topology::facts::{DataState, JobState};
 use topology::record::{Phase, Record};
-use topology::snapshot::{AcceptLoss, MemberView, Rebuild, Snapshot, Switchover};
+use topology::snapshot::{AcceptLoss, MemberView, Rebuild, Restart, Snapshot, Switchover};
 
 use super::acceptance::{self, Verdict};
 use super::cluster::open_primary;
+use super::observe::unix_ms;
 use super::publish::Choice;
 use crate::Context;
 use crate::cache::ClusterKey;
@@ -36,6 +39,8 @@ struct Current {
     began: Timestamp,
     until: Timestamp,
     reason: Option<String>,
+    /// What was last said of it.
+    message: String,
 }
 
 /// What was asked for.
@@ -46,6 +51,8 @@ enum Wish {
     Rebuild(Rebuild),
     /// Going on without members that do not answer.
     AcceptLoss(AcceptLoss),
+    /// Other pods than those made before.
+    Restart(Restart),
 }
 
 /// How an operation ends.
@@ -88,7 +95,15 @@ impl Agenda {
     pub fn rebuild(&self) -> Option<Rebuild> {
         match &self.current.as_ref()?.wish {
             Wish::Rebuild(rebuild) => Some(rebuild.clone()),
-            Wish::Switchover { .. } | Wish::AcceptLoss(_) => None,
+            Wish::Switchover { .. } | Wish::AcceptLoss(_) | Wish::Restart(_) => None,
+        }
+    }
+
+    /// The members that somebody wants restarted.
+    pub fn restart(&self) -> Option<Restart> {
+        match &self.current.as_ref()?.wish {
+            Wish::Restart(restart) => Some(restart.clone()),
+            Wish::Switchover { .. } | Wish::Rebuild(_) | Wish::AcceptLoss(_) => None,
         }
     }
 
@@ -96,7 +111,7 @@ impl Agenda {
     pub fn accept_loss(&self) -> Option<AcceptLoss> {
         match &self.current.as_ref()?.wish {
             Wish::AcceptLoss(accept) => Some(accept.clone()),
-            Wish::Switchover { .. } | Wish::Rebuild(_) => None,
+            Wish::Switchover { .. } | Wish::Rebuild(_) | Wish::Restart(_) => None,
         }
     }
 
@@ -117,8 +132,8 @@ impl Agenda {
         let Some(operation) = next else { return };
         let before = operation.status.clone().unwrap_or_default();
         let began = before.started_at.as_ref().map_or_else(Timestamp::now, |time| time.0);
-        let lasts = SignedDuration::from_secs(i64::from(operation.spec.timeout_seconds));
-        let (wish, message) = wish(&operation.name_any(), &operation.spec, &before, record);
+        let lasts = SignedDuration::from_secs(i64::from(operation.spec.patience_seconds()));
+        let (wish, message) = wish(operation, &before, record);
         let current = Current {
             name: operation.name_any(),
             uid: operation.uid().unwrap_or_default(),
@@ -126,8 +141,10 @@ impl Agenda {
             began,
             until: began.checked_add(lasts).unwrap_or(began),
             reason: None,
+            message,
         };
-        tracing::info!(cluster = %self.key, operation = current.name, message, "operation begins");
+        tracing::info!(cluster = %self.key, operation = current.name, message = current.message, "operation begins");
+        let message = current.message.clone();
         self.current = Some(current);
         self.write(End { outcome: Outcome::Running, ..End::failed(message) }).await;
     }
@@ -144,10 +161,19 @@ impl Agenda {
             Wish::Switchover { from, to } => switched(snapshot, record, choice, from, to.as_deref(), over),
             Wish::Rebuild(rebuild) => rebuilt(snapshot, record, rebuild, over),
             Wish::AcceptLoss(accept) => accepted(snapshot, record, assessment, accept, over),
+            Wish::Restart(asked) => restart::restarted(snapshot, &assessment.upkeep, asked, over),
         };
         if let Some(end) = end {
             self.write(end).await;
             self.last_finished = self.current.take().map(|current| current.uid);
+            return;
+        }
+        if let Wish::Restart(asked) = &current.wish {
+            let progress = restart::progress(snapshot, &assessment.upkeep, asked);
+            if progress != current.message {
+                current.message.clone_from(&progress);
+                self.write(End { outcome: Outcome::Running, ..End::failed(progress) }).await;
+            }
         }
     }
 
@@ -175,6 +201,7 @@ impl Agenda {
                     ..MysqlOperationStatus::default()
                 },
                 Wish::AcceptLoss(_) => MysqlOperationStatus { to, ..MysqlOperationStatus::default() },
+                Wish::Restart(_) => MysqlOperationStatus::default(),
             }
         };
         let patch = serde_json::json!({ "status": status });
@@ -185,7 +212,8 @@ impl Agenda {
 }
 
 /// What an operation asks for, in the words of whoever took it up first, and a sentence about it.
-fn wish(name: &str, spec: &MysqlOperationSpec, before: &MysqlOperationStatus, record: &Record) -> (Wish, String) {
+fn wish(operation: &MysqlOperation, before: &MysqlOperationStatus, record: &Record) -> (Wish, String) {
+    let spec: &MysqlOperationSpec = &operation.spec;
     match spec.kind {
         OperationType::Switchover => {
             let from = before.from.clone().unwrap_or_else(|| record.primary.clone());
@@ -203,7 +231,14 @@ fn wish(name: &str, spec: &MysqlOperationSpec, before: &MysqlOperationStatus, re
         OperationType::AcceptDataLoss => {
             let epoch = spec.epoch.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or_default();
             let message = format!("going on from epoch {epoch} with the members that answer");
-            (Wish::AcceptLoss(AcceptLoss { epoch, operation: name.to_owned() }), message)
+            (Wish::AcceptLoss(AcceptLoss { epoch, operation: operation.name_any() }), message)
+        }
+        OperationType::Restart => {
+            // The clock of whoever made the pods, too, in whole seconds like theirs.
+            let asked_unix_ms = operation.creation_timestamp().map_or(0, |time| unix_ms(time.0));
+            let whose = spec.member.as_deref().unwrap_or("every member");
+            let message = format!("restarting {whose}");
+            (Wish::Restart(Restart { member: spec.member.clone(), asked_unix_ms }), message)
         }
     }
 }
@@ -323,6 +358,8 @@ mod tests {
             rebuild: None,
             accept_loss: None,
             contradicted_ms: 0,
+            restart: None,
+            pace: topology::snapshot::Pace::default(),
             without_primary_ms: 0,
             change_barrier: None,
             drain_failed_ms: None,

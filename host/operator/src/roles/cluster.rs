@@ -24,6 +24,7 @@ use topology::snapshot::{MemberView, Snapshot};
 use wire::Endpoint;
 
 use super::agenda::Agenda;
+use super::disrupt::disruption;
 use super::doubt::Doubt;
 use super::endpoints::Endpoints;
 use super::execute::{Board, Errand, Memory, PROBE_WITHIN};
@@ -62,11 +63,13 @@ pub struct Cluster {
     turns: Turns,
     loaded: bool,
     records: Records,
-    board: Board,
+    pub(super) board: Board,
     endpoints: Endpoints,
     publisher: Publisher,
+    /// The last planned disruption that the limit over all clusters allowed.
+    pub(super) granted: Option<String>,
     tls: Option<Arc<rustls::ClientConfig>>,
-    wake: Arc<Notify>,
+    pub(super) wake: Arc<Notify>,
 }
 
 impl Cluster {
@@ -88,6 +91,7 @@ impl Cluster {
             doubt: Doubt::default(),
             loaded: false,
             board: Board::default(),
+            granted: None,
             tls: None,
             context,
             key,
@@ -151,7 +155,7 @@ impl Cluster {
                 self.context.failure_points.passed(Point::Pointed);
             }
             let choice = self.choose(&snapshot, &mut assessment).await;
-            let again = self.act(&snapshot, &assessment.steps, object).await?;
+            let again = self.act(&snapshot, &assessment, object).await?;
             self.agenda.settle(&snapshot, &assessment, choice.as_ref()).await;
             if !again {
                 let quiet =
@@ -225,12 +229,26 @@ impl Cluster {
     }
 
     /// Carries out steps. True if the record changed, so that another pass should follow at once.
-    async fn act(&mut self, snapshot: &Snapshot, steps: &[Step], object: &MysqlCluster) -> anyhow::Result<bool> {
-        for step in steps {
+    async fn act(
+        &mut self,
+        snapshot: &Snapshot,
+        assessment: &Assessment,
+        object: &MysqlCluster,
+    ) -> anyhow::Result<bool> {
+        for step in &assessment.steps {
+            if let Some(subject) = disruption(snapshot, assessment, step)
+                && !self.may_disrupt(subject)
+            {
+                continue;
+            }
             match step {
                 Step::Advance { to, because } => return self.advance(snapshot, to, because, object).await,
                 Step::Probe { member } => self.probe(member),
                 Step::Command { member, order } => self.send(snapshot, member, order),
+                Step::Replace { member, uid, because } => {
+                    self.evict(snapshot, member, uid);
+                    self.publisher.restarting(object, &assessment.upkeep, member, uid, because).await;
+                }
             }
         }
         Ok(false)

@@ -50,7 +50,7 @@ pub struct Board {
 
 #[derive(Default)]
 struct Inner {
-    under_way: HashMap<String, (u64, Claim)>,
+    under_way: HashMap<String, (u64, Option<Claim>)>,
     not_before: HashMap<String, Instant>,
     failures: HashMap<String, Failure>,
     change: Option<(Claim, GtidSet)>,
@@ -100,7 +100,7 @@ impl Board {
     /// Whether a member can be given a command under this claim.
     pub fn is_available(&self, member: &str, claim: Option<Claim>) -> bool {
         let inner = self.lock();
-        let busy = inner.under_way.get(member).is_some_and(|(_, under)| Some(*under) == claim);
+        let busy = inner.under_way.get(member).is_some_and(|(_, under)| *under == claim);
         let resting = inner.not_before.get(member).is_some_and(|until| Instant::now() < *until);
         !busy && !resting
     }
@@ -140,7 +140,8 @@ impl Board {
         inner.copies.insert(pod.to_owned(), Copies { begun, last: Instant::now() });
     }
 
-    fn begin(&self, member: &str, claim: Claim) -> u64 {
+    /// Notes that something is being done to a member under this claim.
+    pub(super) fn begin(&self, member: &str, claim: Option<Claim>) -> u64 {
         let mut inner = self.lock();
         inner.next += 1;
         let number = inner.next;
@@ -148,7 +149,8 @@ impl Board {
         number
     }
 
-    fn end(&self, member: &str, number: u64, failure: Option<String>) {
+    /// Notes how it ended.
+    pub(super) fn end(&self, member: &str, number: u64, failure: Option<String>) {
         let mut inner = self.lock();
         if inner.under_way.get(member).is_some_and(|(latest, _)| *latest == number) {
             inner.under_way.remove(member);
@@ -196,7 +198,7 @@ impl Errand {
         if matches!(self.order, Order::Clone { .. }) {
             board.copy_begins(&self.member);
         }
-        let number = board.begin(&self.member, self.record.claim());
+        let number = board.begin(&self.member, Some(self.record.claim()));
         let board = board.clone();
         tokio::spawn(async move {
             let started = Instant::now();

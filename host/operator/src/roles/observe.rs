@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -33,7 +34,7 @@ pub fn observe(cluster: &Cluster, wanted: Wanted) -> Snapshot {
     Snapshot {
         namespace: cluster.key.namespace.clone(),
         cluster: cluster.key.name.clone(),
-        now_unix_ms: u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0),
+        now_unix_ms: unix_ms(jiff::Timestamp::now()),
         record_unchanged_ms: millis(cluster.record_seen.elapsed()),
         record_is_ours: cluster.record_is_ours(),
         record,
@@ -44,6 +45,8 @@ pub fn observe(cluster: &Cluster, wanted: Wanted) -> Snapshot {
         rebuild: cluster.agenda.rebuild(),
         accept_loss: cluster.agenda.accept_loss(),
         contradicted_ms: cluster.doubt.contradicted_ms(tokio::time::Instant::now()),
+        restart: cluster.agenda.restart(),
+        pace: cluster.pace(),
         without_primary_ms: cluster.without_primary.map_or(0, |since| millis(since.elapsed())),
         change_barrier: cluster.change_barrier.clone(),
         drain_failed_ms: cluster.drain_failed.map(|at| millis(at.elapsed())),
@@ -86,9 +89,23 @@ fn pod_facts(cluster: &Cluster, pod: &Pod) -> PodFacts {
             .as_ref()
             .is_some_and(|node| node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)),
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        uid: pod.uid().unwrap_or_default(),
+        created_unix_ms: pod.creation_timestamp().map_or(0, |time| unix_ms(time.0)),
+        pending: pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending"),
+        outdated: set_of(cluster).and_then(|set| objects::children::outdated(&set, pod)),
         labels: pod.labels().iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         node: node_name,
     }
+}
+
+/// The StatefulSet of the voting members.
+fn set_of(cluster: &Cluster) -> Option<Arc<StatefulSet>> {
+    cluster.context.cache.sets.get(&ObjectRef::new(&cluster.key.name).within(&cluster.key.namespace))
+}
+
+/// Milliseconds since 1970.
+pub fn unix_ms(time: jiff::Timestamp) -> u64 {
+    u64::try_from(time.as_millisecond()).unwrap_or(0)
 }
 
 /// A pod's address, once it has one.

@@ -21,6 +21,7 @@ use topology::facts::Trimmed;
 use topology::guard::Refusal;
 use topology::record::{Phase, Record};
 use topology::snapshot::{MemberView, Snapshot};
+use topology::upkeep::Upkeep;
 
 use super::cluster::open_primary;
 use super::execute::Board;
@@ -127,6 +128,8 @@ pub struct Publisher {
     told: Option<String>,
     /// What was last cut off each member's binary log, as far as this operator knows.
     trimmed: HashMap<String, Option<Trimmed>>,
+    /// The pod that was last replaced on purpose.
+    restarted: Option<String>,
 }
 
 impl Publisher {
@@ -145,6 +148,7 @@ impl Publisher {
             pending: None,
             told: None,
             trimmed: HashMap::new(),
+            restarted: None,
         }
     }
 
@@ -222,6 +226,21 @@ impl Publisher {
             took.as_millis(),
             ongoing.from
         )
+    }
+
+    /// Tells about a pod that is replaced on purpose.
+    pub async fn restarting(&mut self, object: &MysqlCluster, upkeep: &Upkeep, member: &str, uid: &str, because: &str) {
+        if self.restarted.as_deref() == Some(uid) {
+            return;
+        }
+        self.restarted = Some(uid.to_owned());
+        self.context.metrics.restarted();
+        tracing::info!(cluster = %self.key, member, uid, because, "restarting a member");
+        let others = upkeep.due.iter().map(|due| due.member.as_str()).filter(|due| *due != member);
+        let others: Vec<_> = others.collect();
+        let then = if others.is_empty() { String::new() } else { format!("; after it: {}", others.join(", ")) };
+        let note = format!("the pod of {member} is replaced: {because}{then}");
+        self.event(object, EventType::Normal, "MemberRestarting", &format!("Pod{uid}"), note).await;
     }
 
     /// Events of the same reason and action are counted as one, with the words of the first: an action names

@@ -12,6 +12,7 @@ use crate::snapshot::{MemberView, Snapshot};
 
 use super::membership::{self, acknowledging};
 use super::{Assessment, Waiting, spread};
+use crate::upkeep::LIMITED;
 
 /// Gives a command to a member that can take one.
 pub(super) fn command(assessment: &mut Assessment, member: &MemberView, order: Order) {
@@ -215,9 +216,14 @@ impl Care<'_> {
             assessment.waiting.push(Waiting::Errant { member: self.member.name.clone(), transactions });
             return;
         }
-        if self.record.phase == Phase::Serving && self.primary_facts.open {
-            self.rebuild(assessment, cloning, "it holds transactions that were never acknowledged");
+        if self.record.phase != Phase::Serving || !self.primary_facts.open {
+            return;
         }
+        if self.snapshot.pace.limited {
+            self.wait(assessment, format!("is copied anew once {LIMITED}"));
+            return;
+        }
+        self.rebuild(assessment, cloning, "it holds transactions that were never acknowledged");
     }
 
     fn tell_given_up(&self, assessment: &mut Assessment, given_up: &GtidSet) {

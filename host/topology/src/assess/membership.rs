@@ -206,7 +206,7 @@ fn wait(assessment: &mut Assessment, member: &str, why: String) {
 }
 
 /// Voting replicas that can acknowledge now.
-pub(super) fn acknowledging(snapshot: &Snapshot, record: &Record) -> Vec<String> {
+pub(crate) fn acknowledging(snapshot: &Snapshot, record: &Record) -> Vec<String> {
     let voting = snapshot.members.iter().filter(|member| {
         member.name != record.primary && member.votes_in(record) && record.may_acknowledge(&member.name)
     });

@@ -24,7 +24,7 @@ pub(super) fn in_order(snapshot: &Snapshot, record: &Record, primary: &MemberVie
     assessment.steps.retain(|step| match step {
         Step::Command { member, order } => !first || *member == primary.name || *order == Order::Fence,
         Step::Advance { .. } => known,
-        Step::Probe { .. } => true,
+        Step::Probe { .. } | Step::Replace { .. } => true,
     });
     if first {
         return;

@@ -14,7 +14,7 @@ use topology::guard::guard;
 use topology::plan::{Step, plan};
 use topology::readers::Readers;
 use topology::record::{Claim, Phase, Record};
-use topology::snapshot::{MemberView, PodFacts, Probe, Snapshot, Switchover};
+use topology::snapshot::{MemberView, Pace, PodFacts, Probe, Snapshot, Switchover};
 use uuid::Uuid;
 
 use super::member::{Index, address, name};
@@ -128,7 +128,7 @@ impl World {
         let mut snapshot = self.snapshot(operator);
         let record = snapshot.record.clone();
         self.rules.tamper_snapshot(&mut snapshot);
-        let Assessment { mut steps, question, waiting } = assess(&snapshot);
+        let Assessment { mut steps, question, waiting, upkeep: _ } = assess(&snapshot);
         if let Some(asked) = &question {
             let answer = answer(asked, policy);
             match guard(&snapshot, &answer) {
@@ -198,6 +198,8 @@ impl World {
             switchover,
             rebuild: self.rebuild.clone(),
             accept_loss: None,
+            restart: None,
+            pace: Pace::default(),
             // The least patience: whoever sees an old record has only the compare-and-swap against it.
             contradicted_ms: 5_000,
             without_primary_ms: 0,

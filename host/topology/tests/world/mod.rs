@@ -20,7 +20,9 @@ use topology::gtid::GtidSet;
 use topology::guard::guard;
 use topology::plan::{Order, Step, plan};
 use topology::record::{Claim, Phase, Record};
-use topology::snapshot::{AcceptLoss, Desired, MemberView, PodFacts, Probe, Rebuild, Snapshot, Switchover};
+use topology::snapshot::{
+    AcceptLoss, Desired, MemberView, Outdated, Pace, PodFacts, Probe, Rebuild, Restart, Snapshot, Switchover,
+};
 use uuid::Uuid;
 
 /// A transaction: the server that committed it, and its number there.
@@ -64,6 +66,12 @@ pub struct Node {
     pub next: u64,
     pub terminating: bool,
     pub volume: Option<VolumeTrouble>,
+    /// When its pod was made: the clock of the world.
+    pub made: u64,
+    pub cordoned: bool,
+    pub pending: bool,
+    pub outdated: Option<Outdated>,
+    pub version: String,
 }
 
 #[derive(Clone)]
@@ -80,6 +88,11 @@ pub struct World {
     /// The read replicas.
     pub readers: BTreeMap<String, Node>,
     pub barrier: Option<(Claim, GtidSet)>,
+    pub restart: Option<Restart>,
+    pub pace: Pace,
+    pub drain_failed_ms: Option<u64>,
+    /// Counts pods that were made and restarts that were asked for.
+    pub clock: u64,
     /// Everything a client was told is safe.
     pub acknowledged: GtidSet,
     /// What of that was given up, and who held it then.
@@ -102,6 +115,10 @@ impl World {
             past: Vec::new(),
             readers: BTreeMap::new(),
             barrier: None,
+            restart: None,
+            pace: Pace::default(),
+            drain_failed_ms: None,
+            clock: 1,
             acknowledged: GtidSet::new(),
             forsaken: Vec::new(),
             log: Vec::new(),
@@ -280,7 +297,20 @@ impl World {
     /// The deleted pod ends, and another one takes its place on the same volume.
     pub fn replace_pod(&mut self, name: &str) {
         self.kill(name);
-        self.nodes.get_mut(name).unwrap().terminating = false;
+        self.clock += 1;
+        let node = self.nodes.get_mut(name).unwrap();
+        (node.terminating, node.pending, node.outdated, node.made) = (false, false, None, self.clock);
+    }
+
+    /// Somebody asks for a restart of one member, or of all.
+    pub fn ask_for_restart(&mut self, member: Option<&str>) {
+        self.clock += 1;
+        self.restart = Some(Restart { member: member.map(ToOwned::to_owned), asked_unix_ms: self.clock });
+    }
+
+    /// Whether Kubernetes has the pods that are being deleted, so that it makes new ones.
+    pub fn leaving(&self) -> Vec<String> {
+        self.nodes.iter().filter(|(_, node)| node.terminating).map(|(name, _)| name.clone()).collect()
     }
 
     /// The node loses power, and comes back with everything stopped.
@@ -332,10 +362,12 @@ impl World {
             rebuild: self.rebuild.clone(),
             accept_loss: self.accept_loss.clone(),
             contradicted_ms: 5_000,
+            restart: self.restart.clone(),
+            pace: self.pace,
             without_primary_ms: 0,
             readers: self.reader_views(),
             change_barrier: self.barrier.clone().filter(|(under, _)| Some(*under) == claim).map(|(_, barrier)| barrier),
-            drain_failed_ms: None,
+            drain_failed_ms: self.drain_failed_ms,
         }
     }
 
@@ -345,6 +377,11 @@ impl World {
             node: format!("node-{ordinal}"),
             node_ready: true,
             terminating: node.terminating,
+            uid: format!("{name}/{}", node.made),
+            created_unix_ms: node.made,
+            node_cordoned: node.cordoned,
+            pending: node.pending,
+            outdated: node.outdated,
             ..PodFacts::default()
         };
         let probe = if node.reachable && !node.silent {
@@ -361,7 +398,7 @@ impl World {
             Some(incarnation) => DataState::Ready { incarnation },
         };
         let server = match &node.server {
-            Some(server) if node.running => ServerState::Running(Box::new(self.facts(name, server))),
+            Some(server) if node.running => ServerState::Running(Box::new(self.facts(name, server, &node.version))),
             Some(server) => ServerState::Stopped { exit: None, gtids: Some(server.executed.union(&server.received)) },
             None => ServerState::Stopped { exit: None, gtids: None },
         };
@@ -383,7 +420,7 @@ impl World {
         }
     }
 
-    fn facts(&self, name: &str, server: &Server) -> ServerFacts {
+    fn facts(&self, name: &str, server: &Server, version: &str) -> ServerFacts {
         let replication = server.source.as_ref().map(|source| {
             let attached = self.is_attached(name, source);
             let there = self.nodes.get(source).filter(|_| attached).and_then(|node| node.server.as_ref());
@@ -406,7 +443,7 @@ impl World {
             pid: 1,
             started_unix_ms: 0,
             server_uuid: server.uuid,
-            version: "9.7.4".to_owned(),
+            version: version.to_owned(),
             executed: server.executed.subtract(&owned),
             owned,
             received: server.received.clone(),
@@ -480,6 +517,11 @@ impl World {
                     }
                 }
                 Step::Probe { .. } => {}
+                Step::Replace { member, uid, because } => {
+                    assert_eq!(uid, format!("{member}/{}", self.nodes[&member].made), "another pod is meant");
+                    self.log.push(format!("{member}: its pod is replaced: {because}"));
+                    self.delete_pod(&member);
+                }
             }
         }
     }
@@ -570,11 +612,11 @@ impl World {
             node.opened_in_epoch.is_some_and(|opened| opened >= record.primary_since_epoch) && record.primary == name;
         match order {
             Order::Initialize if node.incarnation.is_none() => {
-                *node = Node { record: Some(record), ..Node::with_data(incarnation, uuid, GtidSet::new(), true) }
+                *node = Node { record: Some(record), ..node.with_data(incarnation, uuid, GtidSet::new(), true) }
             }
             Order::Clone { .. } => {
                 if let Some((executed, locked)) = donor {
-                    *node = Node { record: Some(record), ..Node::with_data(incarnation, uuid, executed, false) };
+                    *node = Node { record: Some(record), ..node.with_data(incarnation, uuid, executed, false) };
                     node.server.as_mut().unwrap().locked = locked;
                 }
             }
@@ -725,10 +767,16 @@ impl Node {
             next: 0,
             terminating: false,
             volume: None,
+            made: 1,
+            cordoned: false,
+            pending: false,
+            outdated: None,
+            version: "9.7.4".to_owned(),
         }
     }
 
-    pub fn with_data(incarnation: Uuid, uuid: Uuid, executed: GtidSet, good: bool) -> Self {
+    /// The same pod with a data directory that has just been made.
+    pub fn with_data(&self, incarnation: Uuid, uuid: Uuid, executed: GtidSet, good: bool) -> Self {
         let server = Server {
             uuid,
             executed,
@@ -741,7 +789,17 @@ impl Node {
             acknowledges: false,
             wait_count: 0,
         };
-        Self { running: true, server: Some(server), incarnation: Some(incarnation), good, ..Self::empty() }
+        Self {
+            running: true,
+            server: Some(server),
+            incarnation: Some(incarnation),
+            good,
+            made: self.made,
+            cordoned: self.cordoned,
+            outdated: self.outdated,
+            version: self.version.clone(),
+            ..Self::empty()
+        }
     }
 }
 

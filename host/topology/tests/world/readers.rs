@@ -73,7 +73,7 @@ impl World {
             Order::Start => node.running = node.server.is_some(),
             Order::Clone { .. } => {
                 if let Some(executed) = donor {
-                    *node = Node { record: Some(record), ..Node::with_data(incarnation, uuid, executed, false) };
+                    *node = Node { record: Some(record), ..node.with_data(incarnation, uuid, executed, false) };
                 }
             }
             Order::Read { source, .. } => {

@@ -11,6 +11,7 @@ mod policies;
 mod readers;
 mod rebuild;
 mod recovery;
+mod rollout;
 mod scale;
 mod scenarios;
 mod switchover;

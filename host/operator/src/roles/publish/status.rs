@@ -5,12 +5,13 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use objects::api::{MemberRole, MemberStatus, MysqlClusterStatus, PolicyStatus};
-use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, Status, WRITES_BLOCKED};
+use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, ROLLOUT_PENDING, Status, WRITES_BLOCKED};
 use topology::assess::{Assessment, Waiting};
 use topology::facts::{ServerFacts, ThreadState};
 use topology::gtid::GtidSet;
 use topology::record::Record;
 use topology::snapshot::{MemberView, Probe, Snapshot};
+use topology::upkeep::{Next, Upkeep};
 
 use crate::roles::cluster::open_primary;
 use crate::roles::execute::Board;
@@ -178,6 +179,7 @@ pub(super) fn conditions(
             (None, Some(failed)) => said(POLICY_READY, false, "ModuleFailed", failed),
             (None, None) => said(POLICY_READY, true, "InForce", in_force()),
         },
+        rollout(&snapshot.cluster, &assessment.upkeep).over(before, None, &now),
     ]
 }
 
@@ -199,8 +201,36 @@ pub(super) fn without_lag(status: &MysqlClusterStatus) -> MysqlClusterStatus {
     status
 }
 
+/// Whether pods are to be made anew, whose, and what is waited for.
+fn rollout(cluster: &str, upkeep: &Upkeep) -> Finding {
+    let pending = |reason: &str, message: String| Finding::new(ROLLOUT_PENDING, Status::True, reason, message);
+    let due: Vec<&str> = upkeep.due.iter().map(|due| due.member.as_str()).collect();
+    let next = match &upkeep.next {
+        Some(Next::Replace { member, .. }) => format!("{member} is next"),
+        Some(Next::HandOver { .. }) => "the primary gives way first".to_owned(),
+        Some(Next::Wait { why }) => why.clone(),
+        None => "waiting for the next turn".to_owned(),
+    };
+    let older = upkeep.outdated.join(", ");
+    match (due.is_empty(), upkeep.outdated.is_empty()) {
+        (true, true) => {
+            Finding::new(ROLLOUT_PENDING, Status::False, "UpToDate", "every member's pod is as it would be made now")
+        }
+        (true, false) => pending(
+            "NeedsRestart",
+            format!(
+                "made by an earlier installation of Grampus, or with other defaults: {older}. Nothing is restarted for \
+                 that by itself; to take it over: kubectl grampus restart {cluster}"
+            ),
+        ),
+        (false, _) => pending("RollingOut", format!("to be restarted: {}; {next}", due.join(", "))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use topology::upkeep::{Cause, Due};
+
     use super::*;
 
     fn led_by(primary: &str, epoch: i64) -> MysqlClusterStatus {
@@ -234,5 +264,25 @@ mod tests {
         let mut seen = MysqlClusterStatus { observed_generation: Some(3), ..published.clone() };
         seen.members[0].lag_transactions = None;
         assert!(shows(Some(&seen), &published));
+    }
+
+    fn told(upkeep: &Upkeep) -> (&'static str, String, String) {
+        let finding = rollout("shop", upkeep);
+        (finding.status.as_str(), finding.reason, finding.message)
+    }
+
+    #[test]
+    fn a_rollout_says_whose_turn_it_is_and_an_upgrade_what_to_do() {
+        let mut upkeep = Upkeep::default();
+        assert_eq!(told(&upkeep).0, "False");
+        upkeep.outdated = vec!["shop-0".to_owned(), "shop-2".to_owned()];
+        let (status, reason, message) = told(&upkeep);
+        assert_eq!((status, reason.as_str()), ("True", "NeedsRestart"));
+        assert!(message.contains("shop-0, shop-2") && message.ends_with("kubectl grampus restart shop"), "{message}");
+        upkeep.due = vec![Due { member: "shop-1".to_owned(), cause: Cause::Spec }];
+        upkeep.next = Some(Next::Wait { why: "waiting for shop-2: its agent does not answer".to_owned() });
+        let (status, reason, message) = told(&upkeep);
+        assert_eq!((status, reason.as_str()), ("True", "RollingOut"));
+        assert_eq!(message, "to be restarted: shop-1; waiting for shop-2: its agent does not answer");
     }
 }
