@@ -15,7 +15,7 @@ pub async fn dump(cluster: &Cluster) -> String {
     };
     show("status", &["-n", namespace, "get", "myc", name, "-o", "jsonpath={.status}"]);
     show("record", &["-n", namespace, "get", "myt", name, "-o", "jsonpath={.spec}"]);
-    show("objects", &["-n", namespace, "get", "myo,pods,pvc,endpointslices", "-o", "wide"]);
+    show("objects", &["-n", namespace, "get", "myo,pods,pvc,services,endpointslices", "-o", "wide"]);
     show(
         "events",
         &[

@@ -1,8 +1,10 @@
 //! The lab with this tree's Grampus installed in it, and a way into the lab's network.
 //!
 //! Everything is done again on every call and costs next to nothing when nothing changed: an operator that runs
-//! the image of this tree already is never restarted.
+//! the image of this tree already is never restarted. Programs take turns in the lab: each installs an operator of its
+//! own and hurts nodes, and tests make the one cluster that they share anew.
 
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -33,6 +35,8 @@ pub struct Environment {
     pub image: String,
     runtime: Runtime,
     client: Client,
+    /// Held for as long as this lives.
+    _turn: File,
 }
 
 impl Environment {
@@ -57,6 +61,7 @@ impl Environment {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let binary = steps.step("building Grampus", || image::build(release))?;
         let (image, stripped) = steps.step("packing its image", || image::pack(&binary))?;
+        let turn = turn(steps)?;
         image::install_plugin(&stripped)?;
         let lab = steps.step("a Kubernetes of three nodes", || Lab::up(Options { nodes: 3, progress: false }))?;
         lab.wait_ready(ROLLOUT)?;
@@ -65,7 +70,7 @@ impl Environment {
         lab.enter_client_network()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
         let client = runtime.block_on(client(&lab.kubeconfig()))?;
-        Ok(Self { lab, image: image.tag, runtime, client })
+        Ok(Self { lab, image: image.tag, runtime, client, _turn: turn })
     }
 
     /// A client of the lab's API server.
@@ -106,6 +111,21 @@ impl Environment {
     pub fn plugin(&self, arguments: &[&str]) -> Result<std::process::Output> {
         self.lab.kubectl(&[&["grampus"], arguments].concat())
     }
+}
+
+/// Waits until no other program that hurts the lab is at work in it.
+fn turn(steps: &Steps) -> Result<File> {
+    let path = image::cache()?.join("turn.lock");
+    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let taken = match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            steps.step("another program works in the lab: waiting for its end", || file.lock())
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    };
+    taken.with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
 }
 
 async fn client(kubeconfig: &Path) -> Result<Client> {

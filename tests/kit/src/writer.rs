@@ -51,6 +51,7 @@ pub struct Writer {
     stop: watch::Sender<bool>,
     progress: watch::Receiver<u64>,
     newest: watch::Receiver<Option<u64>>,
+    trouble: watch::Receiver<String>,
     began: Instant,
     tasks: Vec<JoinHandle<Vec<Entry>>>,
 }
@@ -75,7 +76,8 @@ impl Writer {
         let (stop, stopped) = watch::channel(false);
         let (count, progress) = watch::channel(0);
         let (last, newest) = watch::channel(None);
-        let told = Arc::new(Told { count, last });
+        let (met, trouble) = watch::channel("nothing".to_owned());
+        let told = Arc::new(Told { count, last, met });
         let began = Instant::now();
         let tasks = (0..load.writers).map(|number| {
             let one = One {
@@ -89,7 +91,7 @@ impl Writer {
             tokio::spawn(one.write(stopped.clone()))
         });
         let tasks = tasks.collect();
-        let mut writer = Self { table, stop, progress, newest, began, tasks };
+        let mut writer = Self { table, stop, progress, newest, trouble, began, tasks };
         writer.wait_rows(1, Duration::from_secs(30)).await?;
         Ok(writer)
     }
@@ -117,12 +119,14 @@ impl Writer {
     /// Waits until so many more rows have been acknowledged.
     ///
     /// # Errors
-    /// They were not in time.
+    /// They were not in time; the error says what a writer last met instead.
     pub async fn wait_rows(&mut self, more: u64, limit: Duration) -> Result<()> {
         let goal = self.acknowledged() + more;
         let waited = timeout(limit, self.progress.wait_for(|count| *count >= goal)).await;
-        let waited = waited
-            .with_context(|| format!("waited {} s in vain for {more} more acknowledged rows", limit.as_secs()))?;
+        let waited = waited.with_context(|| {
+            let (seconds, met) = (limit.as_secs(), self.trouble.borrow());
+            format!("waited {seconds} s in vain for {more} more acknowledged rows; what went wrong last: {}", *met)
+        })?;
         waited.map(drop).context("the writers have ended by themselves")
     }
 
@@ -171,10 +175,11 @@ struct One {
     told: Arc<Told>,
 }
 
-/// What all writers together tell about acknowledged rows.
+/// What all writers together tell: how many rows are acknowledged, which was the last, and what went wrong last.
 struct Told {
     count: watch::Sender<u64>,
     last: watch::Sender<Option<u64>>,
+    met: watch::Sender<String>,
 }
 
 impl One {
@@ -183,7 +188,7 @@ impl One {
         let mut conn = None;
         let mut logins = self.logins.iter().cycle();
         for sequence in 0_u64.. {
-            let Some(connected) = connected(conn.take(), &mut logins, &stopped).await else { break };
+            let Some(connected) = self.connected(conn.take(), &mut logins, &stopped).await else { break };
             let key = (self.number << 40) | sequence;
             let sent = self.began.elapsed();
             let (outcome, kept) = self.row(connected, key).await;
@@ -209,29 +214,45 @@ impl One {
     /// Sends one row. After anything but an OK the connection is not used again: it may lead to a former primary.
     async fn row(&self, mut conn: Conn, key: u64) -> (Outcome, Option<Conn>) {
         let statement = format!("INSERT INTO {} VALUES ({key}, SHA2({key}, 256), @@server_uuid)", self.table);
-        match timeout(ROW, conn.query_drop(statement)).await {
-            Ok(Ok(())) => (Outcome::Acknowledged, Some(conn)),
-            Ok(Err(Error::Server(error))) if CERTAINLY_NOT.contains(&error.code) => (Outcome::Failed, None),
-            Ok(Err(_)) | Err(_) => (Outcome::Unknown, None),
+        let error = match timeout(ROW, conn.query_drop(statement)).await {
+            Ok(Ok(())) => return (Outcome::Acknowledged, Some(conn)),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                self.told.met.send_replace(format!("a row had no answer within {} ms", ROW.as_millis()));
+                return (Outcome::Unknown, None);
+            }
+        };
+        self.told.met.send_replace(format!("a row: {error}"));
+        match error {
+            Error::Server(error) if CERTAINLY_NOT.contains(&error.code) => (Outcome::Failed, None),
+            _ => (Outcome::Unknown, None),
         }
     }
-}
 
-/// The connection there is, or a new one to whoever comes next. None when it is time to stop.
-async fn connected<'a>(
-    conn: Option<Conn>,
-    logins: &mut impl Iterator<Item = &'a Login>,
-    stopped: &watch::Receiver<bool>,
-) -> Option<Conn> {
-    if conn.is_some() {
-        return conn;
-    }
-    while !*stopped.borrow() {
-        match logins.next()?.connect_within(CONNECT).await {
-            Some(Ok(conn)) => return Some(conn),
-            Some(Err(_)) => sleep(REFUSED).await,
-            None => {}
+    /// The connection there is, or a new one to whoever comes next. None when it is time to stop.
+    async fn connected<'a>(
+        &self,
+        conn: Option<Conn>,
+        logins: &mut impl Iterator<Item = &'a Login>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Option<Conn> {
+        if conn.is_some() {
+            return conn;
         }
+        while !*stopped.borrow() {
+            let login = logins.next()?;
+            match login.connect_within(CONNECT).await {
+                Some(Ok(conn)) => return Some(conn),
+                Some(Err(error)) => {
+                    self.told.met.send_replace(format!("connecting to {}: {error}", login.host));
+                    sleep(REFUSED).await;
+                }
+                None => {
+                    let limit = CONNECT.as_millis();
+                    self.told.met.send_replace(format!("no connection to {} within {limit} ms", login.host));
+                }
+            }
+        }
+        None
     }
-    None
 }

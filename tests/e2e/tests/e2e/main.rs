@@ -26,13 +26,21 @@ use kube::api::ListParams;
 /// Writers that are at work: what a fault meets.
 async fn under_load(cluster: &Cluster) -> Result<Writer> {
     let mut writer = Writer::start(cluster, Load::default()).await?;
-    writer.wait_rows(100, e2e::FAILOVER).await?;
+    rows_go_on(cluster, &mut writer).await?;
     Ok(writer)
+}
+
+/// That rows are acknowledged, with a diagnosis if they are not.
+async fn rows_go_on(cluster: &Cluster, writer: &mut Writer) -> Result<()> {
+    match writer.wait_rows(100, e2e::FAILOVER).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.context(cluster.diagnosis().await)),
+    }
 }
 
 /// That writes go on, and that every acknowledged row is on every member once the cluster is whole again.
 async fn nothing_is_lost(cluster: &Cluster, mut writer: Writer, what: &str) -> Result<()> {
-    writer.wait_rows(100, e2e::FAILOVER).await?;
+    rows_go_on(cluster, &mut writer).await?;
     cluster.wait_serving(3, e2e::WHOLE).await?;
     let ledger = writer.stop().await?;
     let outage = ledger.longest_outage(std::time::Duration::ZERO).context("hardly anything was written")?;
