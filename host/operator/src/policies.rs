@@ -250,6 +250,7 @@ fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
         Source::LastKnownGood => ", the last that worked",
         Source::Default => ", the embedded default",
         Source::Native => ", the embedded default without its sandbox",
+        Source::Shadow => ", a shadow",
     };
     Choice {
         answer: decision.answer,
