@@ -1,5 +1,7 @@
 //! What Prometheus is told. Metrics count what happened; nothing may depend on them.
 
+mod policies;
+
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
@@ -14,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use topology::snapshot::Snapshot;
 
+use self::policies::PolicyMetrics;
 use crate::cache::ClusterKey;
 use crate::roles::Choice;
 
@@ -47,6 +50,8 @@ pub struct Metrics {
     decisions: Family<ByPolicy, Counter>,
     decision_seconds: Histogram,
     failures: Counter<u64, AtomicU64>,
+    /// Of shadows and of the journal.
+    pub(crate) policies: PolicyMetrics,
 }
 
 impl Metrics {
@@ -66,6 +71,7 @@ impl Metrics {
             decisions: Family::default(),
             decision_seconds: Histogram::new([5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1]),
             failures: Counter::default(),
+            policies: PolicyMetrics::default(),
         };
         {
             let mut registry = metrics.lock();
@@ -94,6 +100,7 @@ impl Metrics {
                 metrics.decision_seconds.clone(),
             );
             registry.register("policy_failures", "Answers that a module failed to give", metrics.failures.clone());
+            metrics.policies.register(registry);
         }
         metrics
     }

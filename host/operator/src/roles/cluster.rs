@@ -27,7 +27,9 @@ use super::agenda::Agenda;
 use super::doubt::Doubt;
 use super::endpoints::Endpoints;
 use super::execute::{Board, Errand, Memory, PROBE_WITHIN};
+use super::keep::keep;
 use super::observe::{address_of, observe};
+use super::outlook::Outlook;
 use super::publish::{Choice, Publisher};
 use super::record::{Records, ReplaceError, Versioned};
 use super::turn::{Sight, Turn, Turns};
@@ -65,6 +67,7 @@ pub struct Cluster {
     board: Board,
     endpoints: Endpoints,
     publisher: Publisher,
+    outlook: Outlook,
     tls: Option<Arc<rustls::ClientConfig>>,
     wake: Arc<Notify>,
 }
@@ -88,6 +91,7 @@ impl Cluster {
             doubt: Doubt::default(),
             loaded: false,
             board: Board::default(),
+            outlook: Outlook::default(),
             tls: None,
             context,
             key,
@@ -158,6 +162,7 @@ impl Cluster {
                     assessment.steps.is_empty() && assessment.waiting.is_empty() && assessment.question.is_none();
                 self.endpoints.label(&snapshot, &self.context.cache).await;
                 self.publisher.publish(object, &snapshot, &assessment, &self.board).await;
+                self.outlook.look(&self.context, &self.key, &snapshot);
                 return Ok(quiet);
             }
         }
@@ -197,8 +202,9 @@ impl Cluster {
         if let Ok(approved) = &verdict {
             assessment.steps.extend(plan(snapshot, approved));
         }
-        let choice = Choice { verdict: Some(verdict.map(|approved| approved.primary().to_owned())), ..choice };
+        let mut choice = Choice { verdict: Some(verdict.map(|approved| approved.primary().to_owned())), ..choice };
         self.publisher.answered(&choice);
+        keep(&self.context, &self.key, &mut choice);
         Some(choice)
     }
 
@@ -217,6 +223,7 @@ impl Cluster {
                 took_micros: 0,
                 trigger: question.trigger,
                 verdict: None,
+                entry: None,
             };
         }
         let held_for = Duration::from_millis(question.without_primary_ms);
