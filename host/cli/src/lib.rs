@@ -6,6 +6,8 @@
 
 mod accept;
 mod crds;
+mod explain;
+mod journal;
 mod operation;
 mod policy;
 mod rebuild;
@@ -22,6 +24,10 @@ use std::process::ExitCode;
 pub enum Command {
     /// Show a cluster: its members, who leads and why, and what is not as it should be.
     Status(status::Arguments),
+    /// Say who would lead if the primary died now and why, what the shadows say, and what was decided last.
+    Explain(explain::Arguments),
+    /// Print the last decisions of a cluster's policy, one JSON object a line.
+    Journal(journal::Arguments),
     /// Move the role of primary to another member, losing nothing and restarting nothing.
     Switchover(switchover::Arguments),
     /// Replace the data of a replica by a copy of another member's.
@@ -44,6 +50,8 @@ pub enum Command {
 pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Status(arguments) => status::run(arguments).await,
+        Command::Explain(arguments) => explain::run(arguments).await,
+        Command::Journal(arguments) => journal::run(arguments).await,
         Command::Switchover(arguments) => switchover::run(arguments).await,
         Command::Rebuild(arguments) => rebuild::run(arguments).await,
         Command::AcceptDataLoss(arguments) => accept::run(arguments).await,

@@ -6,6 +6,7 @@
 mod build;
 mod inspect;
 mod push;
+mod replay;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub enum Command {
     Inspect(inspect::Arguments),
     /// Put a module into a ConfigMap that clusters can name.
     Push(push::Arguments),
+    /// Ask a module what was asked in a journal, and show where it would have decided otherwise.
+    Replay(replay::Arguments),
 }
 
 /// Carries out a command.
@@ -42,6 +45,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(arguments).await,
         Command::Push(arguments) => push::run(arguments).await,
+        Command::Replay(arguments) => replay::run(arguments).await,
     }
 }
 

@@ -18,6 +18,7 @@ use objects::api::{MysqlCluster, MysqlTopology};
 
 use crate::site::{Site, Target, explained};
 use crate::style::Style;
+pub use render::ago;
 use render::{View, render};
 
 /// How often a watched status is drawn again on a terminal while nothing changes: ages go on.

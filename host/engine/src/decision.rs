@@ -3,9 +3,10 @@
 //! These are values for status, Events, metrics and the journal. Nothing here may influence a choice.
 
 use serde::{Deserialize, Serialize};
-use topology::decision::Answer;
+use topology::decision::{Answer, Question};
 
 use crate::call::LogLine;
+use crate::module::Binding;
 
 /// Who gave an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub enum Source {
     Default,
     /// The default's rule as native code: only when the sandbox itself does not work.
     Native,
+    /// A module beside the one in force, whose answer nobody follows.
+    Shadow,
 }
 
 /// In what way a module failed.
@@ -92,6 +95,60 @@ pub struct FailedAttempt {
     pub failure: Failure,
 }
 
+/// What a module said when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Said {
+    /// It answered, and the question allows the answer.
+    Answered(Answer),
+    /// It failed.
+    Failed(Failure),
+}
+
+/// One module that was asked, and what came of it: everything that is needed to ask it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Who was asked.
+    pub by: DecidedBy,
+    /// The contract it was built against; `native` where no module was asked.
+    pub abi: String,
+    /// Its settings: the very text that it was given.
+    pub settings: String,
+    /// What it said.
+    pub said: Said,
+    /// Why its answer was passed over, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<String>,
+    /// Units of fuel it burnt.
+    pub fuel: u64,
+    /// Microseconds it took, instantiation included.
+    pub took_micros: u64,
+    /// What it wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogLine>,
+}
+
+impl Attempt {
+    /// Asks a binding alone.
+    pub fn ask(binding: &Binding, source: Source, question: &Question) -> Self {
+        let module = binding.module();
+        let by = DecidedBy {
+            name: module.description().name.clone(),
+            version: module.description().version.clone(),
+            digest: module.digest().to_owned(),
+            source,
+        };
+        let Evaluation { result, fuel, took_micros, logs } = binding.decide(question);
+        let said = match result {
+            Ok(answer) => Said::Answered(answer),
+            Err(failure) => Said::Failed(failure),
+        };
+        let (abi, settings) = (module.abi().name().to_owned(), binding.settings_json().to_owned());
+        Self { by, abi, settings, said, passed_over: None, fuel, took_micros, logs }
+    }
+}
+
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
@@ -105,6 +162,6 @@ pub struct Decision {
     pub fuel: u64,
     /// Microseconds, over all attempts.
     pub took_micros: u64,
-    /// What the modules said, in order.
-    pub logs: Vec<LogLine>,
+    /// Everybody who was asked, in order.
+    pub attempts: Vec<Attempt>,
 }

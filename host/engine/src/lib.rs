@@ -10,6 +10,8 @@
 //! - [`PrimarySelection`] is one cluster's slot. Bindings are swapped in it while decisions run, and
 //!   [`PrimarySelection::decide`] is total: configured module → last known good → embedded default → the same
 //!   rule as native code.
+//! - [`Entry`] is a decision as a [`Ring`] keeps it, [`replay`] asks another module the same, and [`Shadows`] asks some
+//!   beside the one in force.
 //!
 //! This crate must never let a module's answer out that names a member its question does not allow.
 
@@ -20,11 +22,14 @@ mod decision;
 mod dry_run;
 mod embedded;
 mod error;
+mod journal;
 mod limits;
 mod load;
 mod module;
+mod replay;
 mod runtime;
 mod selection;
+mod shadow;
 mod unpack;
 
 #[cfg(feature = "build")]
@@ -35,11 +40,17 @@ pub mod fixtures;
 pub use abi::Abi;
 pub use call::{Level, LogLine};
 pub use compile::{Compiler, compile_child_main};
-pub use decision::{DecidedBy, Decision, Evaluation, FailedAttempt, Failure, FailureKind, Source};
+pub use decision::{Attempt, DecidedBy, Decision, Evaluation, FailedAttempt, Failure, FailureKind, Said, Source};
 pub use dry_run::{REHEARSAL_NAMESPACE, built_in_questions};
 pub use embedded::decide_natively;
 pub use error::{EngineError, LoadError};
+pub use journal::{
+    Bounds, CallLimits, Entry, FORMAT, Note, Outlook, Packed, Ring, Supposed, UnreadableJournal, Verdict, chosen,
+    disagrees,
+};
 pub use limits::Limits;
 pub use load::{Engine, Options};
 pub use module::{Binding, Description, Module};
+pub use replay::{Comparison, Repetition, Replayed, in_words, replay};
 pub use selection::{InForce, PrimarySelection};
+pub use shadow::{Busy, Shadows};

@@ -51,7 +51,7 @@ struct Inner {
     /// Modules in use, by digest, so that a hundred clusters with one policy compile it once.
     modules: Mutex<HashMap<String, Weak<Module>>>,
     /// One compilation at a time: two together could take the memory that decisions need.
-    compiling: Mutex<()>,
+    compiling: Arc<Mutex<()>>,
     embedded: Result<Arc<Binding>, LoadError>,
 }
 
@@ -64,13 +64,29 @@ impl Engine {
     /// # Errors
     /// The runtime does not work on this machine.
     pub fn new(options: Options) -> Result<Self, EngineError> {
+        Self::compiling_in_turn(options, Arc::default())
+    }
+
+    /// Another engine with the same limits for modules, so many of whose calls may run at once. The two share nothing
+    /// but the turn to compile: whatever runs in one, a call in the other finds its own room. Blocks as
+    /// [`Engine::new`] does.
+    ///
+    /// # Errors
+    /// The runtime cannot be started a second time.
+    pub fn apart(&self, concurrent_calls: u32) -> Result<Self, EngineError> {
+        let limits = Limits { concurrent_calls, ..self.limits().clone() };
+        let options = Options { limits, compiler: self.0.compiler.clone() };
+        Self::compiling_in_turn(options, self.0.compiling.clone())
+    }
+
+    fn compiling_in_turn(options: Options, compiling: Arc<Mutex<()>>) -> Result<Self, EngineError> {
         let engine = runtime::start(&options.limits)?;
         let room = Room::new(options.limits.concurrent_calls);
         let mut inner = Inner {
             sandbox: Arc::new(Sandbox { engine, limits: options.limits, room }),
             compiler: options.compiler,
             modules: Mutex::default(),
-            compiling: Mutex::default(),
+            compiling,
             embedded: Err(LoadError::Compiler { why: "it has not been tried yet".to_owned() }),
         };
         inner.embedded = inner.load(embedded::MODULE).and_then(|module| inner.bind(module, &Value::Null));

@@ -78,6 +78,11 @@ impl Module {
         self.abi
     }
 
+    /// What bounds each call of it.
+    pub fn limits(&self) -> &Limits {
+        &self.sandbox.limits
+    }
+
     /// Bytes of the unpacked component.
     pub fn bytes(&self) -> usize {
         self.bytes

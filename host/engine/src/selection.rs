@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use topology::decision::{Answer, Question};
 
-use crate::decision::{DecidedBy, Decision, FailedAttempt, Failure, FailureKind, Source};
+use crate::decision::{Attempt, DecidedBy, Decision, FailedAttempt, Failure, FailureKind, Said, Source};
 use crate::embedded;
 use crate::load::Engine;
 use crate::module::{Binding, Description};
@@ -119,15 +119,25 @@ impl PrimarySelection {
     /// what [`crate::Limits::call_cpu_ms`] allows: an async caller must use a thread for blocking work. A hold is an answer
     /// like any other; whoever has no more patience asks [`PrimarySelection::overrule`].
     pub fn decide(&self, question: &Question) -> Decision {
-        let slots = self.slots.load_full();
-        let mut attempts = Attempts::default();
-        if let Some(configured) = &slots.configured {
-            let decided = attempts.ask(&configured.binding, Source::Configured, question);
-            let failing = decided.is_none();
+        self.deliberate(question, |configured, failing| {
             // Written only when it changes, so that decisions on many threads do not fight for the line.
             if configured.failing.load(Ordering::Relaxed) != failing {
                 configured.failing.store(failing, Ordering::Relaxed);
             }
+        })
+    }
+
+    /// What [`PrimarySelection::decide`] would answer, asked for its own sake: nothing is remembered of it.
+    pub fn suppose(&self, question: &Question) -> Decision {
+        self.deliberate(question, |_, _| {})
+    }
+
+    fn deliberate(&self, question: &Question, asked: impl FnOnce(&Configured, bool)) -> Decision {
+        let slots = self.slots.load_full();
+        let mut attempts = Attempts::default();
+        if let Some(configured) = &slots.configured {
+            let decided = attempts.ask(&configured.binding, Source::Configured, question);
+            asked(configured, decided.is_none());
             if let Some(answer) = decided {
                 return attempts.decided(answer);
             }
@@ -146,12 +156,17 @@ impl PrimarySelection {
     pub fn overrule(&self, held: Decision, question: &Question) -> Decision {
         let reason = match (&held.answer, held.by.source) {
             (Answer::Hold { reason }, Source::Configured | Source::LastKnownGood) => reason.clone(),
-            (Answer::Hold { .. }, Source::Default | Source::Native) | (Answer::Promote { .. }, _) => return held,
+            (Answer::Hold { .. }, Source::Default | Source::Native | Source::Shadow) | (Answer::Promote { .. }, _) => {
+                return held;
+            }
         };
-        let Decision { answer: _, by, mut failures, fuel, took_micros, logs } = held;
+        let Decision { answer: _, by, mut failures, fuel, took_micros, attempts: mut asked } = held;
         let message = format!("it held for longer than it may, saying: {reason}");
+        if let Some(last) = asked.last_mut() {
+            last.passed_over = Some("it held for longer than it may".to_owned());
+        }
         failures.push(FailedAttempt { by, failure: Failure { kind: FailureKind::HeldTooLong, message } });
-        Attempts { failures, fuel, took_micros, logs }.settle(&self.engine, question)
+        Attempts { failures, fuel, took_micros, asked }.settle(&self.engine, question)
     }
 }
 
@@ -161,29 +176,24 @@ struct Attempts {
     failures: Vec<FailedAttempt>,
     fuel: u64,
     took_micros: u64,
-    logs: Vec<crate::call::LogLine>,
+    asked: Vec<Attempt>,
 }
 
 impl Attempts {
     fn ask(&mut self, binding: &Binding, source: Source, question: &Question) -> Option<(Answer, DecidedBy)> {
-        let module = binding.module();
-        let by = DecidedBy {
-            name: module.description().name.clone(),
-            version: module.description().version.clone(),
-            digest: module.digest().to_owned(),
-            source,
-        };
-        let evaluation = binding.decide(question);
-        self.fuel += evaluation.fuel;
-        self.took_micros += evaluation.took_micros;
-        self.logs.extend(evaluation.logs);
-        match evaluation.result {
-            Ok(answer) => Some((answer, by)),
-            Err(failure) => {
-                self.failures.push(FailedAttempt { by, failure });
+        let attempt = Attempt::ask(binding, source, question);
+        self.fuel += attempt.fuel;
+        self.took_micros += attempt.took_micros;
+        let by = attempt.by.clone();
+        let decided = match &attempt.said {
+            Said::Answered(answer) => Some((answer.clone(), by)),
+            Said::Failed(failure) => {
+                self.failures.push(FailedAttempt { by, failure: failure.clone() });
                 None
             }
-        }
+        };
+        self.asked.push(attempt);
+        decided
     }
 
     fn settle(mut self, engine: &Engine, question: &Question) -> Decision {
@@ -199,11 +209,22 @@ impl Attempts {
                 self.failures.push(FailedAttempt { by, failure });
             }
         }
-        self.decided((embedded::decide_natively(question), embedded::native()))
+        let answer = embedded::decide_natively(question);
+        self.asked.push(Attempt {
+            by: embedded::native(),
+            abi: embedded::native().digest,
+            settings: "{}".to_owned(),
+            said: Said::Answered(answer.clone()),
+            passed_over: None,
+            fuel: 0,
+            took_micros: 0,
+            logs: Vec::new(),
+        });
+        self.decided((answer, embedded::native()))
     }
 
     fn decided(self, (answer, by): (Answer, DecidedBy)) -> Decision {
-        let Self { failures, fuel, took_micros, logs } = self;
-        Decision { answer, by, failures, fuel, took_micros, logs }
+        let Self { failures, fuel, took_micros, asked: attempts } = self;
+        Decision { answer, by, failures, fuel, took_micros, attempts }
     }
 }

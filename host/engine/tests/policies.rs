@@ -6,6 +6,8 @@
 mod common;
 #[path = "policies/embedded.rs"]
 mod embedded;
+#[path = "policies/journal.rs"]
+mod journal;
 #[path = "policies/ladder.rs"]
 mod ladder;
 #[path = "policies/misbehaviour.rs"]

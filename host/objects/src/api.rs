@@ -48,6 +48,11 @@ pub mod names {
         format!("{cluster}-config")
     }
 
+    /// The ConfigMap with the last decisions.
+    pub fn journal(cluster: &str) -> String {
+        format!("{cluster}-journal")
+    }
+
     /// The Secret with root's password.
     pub fn root_secret(cluster: &str) -> String {
         format!("{cluster}-root")
@@ -118,6 +123,14 @@ pub mod labels {
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The value of [`MANAGED_BY`] on our objects.
     pub const MANAGER: &str = "grampus";
+}
+
+/// What the ConfigMap of [`names::journal`] holds.
+pub mod journal {
+    /// In `binaryData`: the last decisions, one JSON object a line, packed with zstd.
+    pub const DECISIONS: &str = "decisions.jsonl.zst";
+    /// In `data`: what would be decided if the primary were lost, as JSON.
+    pub const OUTLOOK: &str = "outlook.json";
 }
 
 /// The ports of a member's pod.

@@ -211,12 +211,13 @@ fn primary_selection(policies: Option<&Policies>, problems: &mut Vec<Problem>) -
         }),
     };
     let settings = policy.and_then(|policy| policy.settings.clone());
-    if settings.as_ref().is_some_and(|settings| !settings.is_object()) {
-        problems.push(Problem::new(
-            "spec.policies.primarySelection.settings",
-            "is not an object",
-            "write the settings as fields below it",
-        ));
+    let shadows = policy.map(|policy| policy.shadows.as_slice()).unwrap_or_default();
+    let all = shadows.iter().enumerate().map(|(at, shadow)| (format!("shadows[{at}].settings"), &shadow.settings));
+    for (field, settings) in std::iter::once(("settings".to_owned(), &settings)).chain(all) {
+        if settings.as_ref().is_some_and(|settings| !settings.is_object()) {
+            let field = format!("spec.policies.primarySelection.{field}");
+            problems.push(Problem::new(field, "is not an object", "write the settings as fields below it"));
+        }
     }
     let source = policy.and_then(|policy| policy.module.as_ref()).map(|module| &module.config_map);
     PrimarySelection {

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod certificates;
 mod failure_points;
 mod http;
+pub mod journal;
 mod lease;
 pub mod limits;
 pub mod metrics;
@@ -69,6 +70,8 @@ pub struct Context {
     pub policies: Arc<policies::Policies>,
     /// How many planned disruptions there may be.
     pub limits: limits::Limits,
+    /// Where decisions are kept.
+    pub journal: Arc<journal::Journal>,
     /// Writes Events.
     pub recorder: Recorder,
     /// What Prometheus is told.
@@ -92,15 +95,18 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     let policies = policies::Policies::new(client.clone(), compiler).context("the policy engine could not be made")?;
     let reporter = Reporter { controller: "grampus".to_owned(), instance: Some(options.name.clone()) };
     let (cache, appeared) = cache::Cache::start(&client, &stop);
+    let recorder = Recorder::new(client.clone(), reporter);
+    let journal = journal::Journal::new(client.clone(), recorder.clone(), metrics.clone());
     let context = Arc::new(Context {
         limits: limits::Limits::per_hour(options.disruptions_per_hour),
-        recorder: Recorder::new(client.clone(), reporter),
+        recorder,
         client: client.clone(),
         cache: cache.clone(),
         leads: leads.clone(),
         in_reach,
         resign: resign.clone(),
         policies: policies.clone(),
+        journal: journal.clone(),
         metrics: metrics.clone(),
         failure_points: failure_points::FailurePoints::new(options.failure_points.clone()),
     });
@@ -113,16 +119,21 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     cache.ready().await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the operator is up");
     let children = tokio::spawn(resources::run(resources::Settings::of(&options), context.clone(), stop.clone()));
-    let modules = tokio::spawn(policies.run(cache, stop.clone()));
+    let modules = tokio::spawn(policies.clone().run(cache.clone(), stop.clone()));
+    let shadows = tokio::spawn(policies.run_shadows(cache.clone(), stop.clone()));
+    let keeping = tokio::spawn(journal.run(cache, stop.clone()));
     let roles = tokio::spawn(roles::run(context, appeared, stop.clone()));
     let ended = tokio::select! {
         ended = serving => ended.context("the health server panicked")?.context("the health server ended"),
         ended = children => ended.context("the resources controller panicked")?.context("the resources controller ended"),
         ended = modules => ended.context("the policy loader panicked"),
+        ended = shadows => ended.context("the loader of shadows panicked"),
         ended = roles => ended.context("the topology controller panicked"),
     };
     stop.cancel();
     // Gives the Lease back.
     let _ = campaign.await;
+    // Writes what was decided last. A journal that panicked has already said so.
+    let _ = keeping.await;
     ended
 }

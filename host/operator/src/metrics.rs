@@ -1,5 +1,7 @@
 //! What Prometheus is told. Metrics count what happened; nothing may depend on them.
 
+mod policies;
+
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
@@ -14,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use topology::snapshot::Snapshot;
 
+use self::policies::PolicyMetrics;
 use crate::cache::ClusterKey;
 use crate::roles::Choice;
 
@@ -48,6 +51,8 @@ pub struct Metrics {
     decision_seconds: Histogram,
     failures: Counter<u64, AtomicU64>,
     restarts: Counter<u64, AtomicU64>,
+    /// Of shadows and of the journal.
+    pub(crate) policies: PolicyMetrics,
 }
 
 impl Metrics {
@@ -68,6 +73,7 @@ impl Metrics {
             decision_seconds: Histogram::new([5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1]),
             failures: Counter::default(),
             restarts: Counter::default(),
+            policies: PolicyMetrics::default(),
         };
         {
             let mut registry = metrics.lock();
@@ -97,6 +103,7 @@ impl Metrics {
             );
             registry.register("policy_failures", "Answers that a module failed to give", metrics.failures.clone());
             registry.register("member_restarts", "Pods replaced on purpose", metrics.restarts.clone());
+            metrics.policies.register(registry);
         }
         metrics
     }

@@ -4,34 +4,46 @@
 //! module must never take the last working one away. It keeps no module's bytes: a referenced ConfigMap is
 //! fetched when it is needed.
 
+mod fetch;
+mod shadows;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use engine::{Compiler, Decision, Engine, PrimarySelection, Source};
+use engine::{Attempt, Compiler, Decision, Engine, Entry, PrimarySelection, Source};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use objects::api::{ConfigMapKey, MysqlCluster, Policy, PolicyStatus, labels};
+use objects::api::{MysqlCluster, Policy, PolicyMode, PolicyStatus, labels};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use topology::decision::Question;
+use uuid::Uuid;
 
+use self::fetch::fetch;
+pub use self::shadows::Asked;
+use self::shadows::{ShadowSets, shadows_of};
 use crate::cache::{Cache, ClusterKey};
 use crate::roles::Choice;
 
-/// The key of a module in its ConfigMap where the spec names none.
-const DEFAULT_KEY: &str = "policy.wasm";
-
 /// How long a module may hold while there is no primary, where the spec says nothing.
 const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(5);
+
+/// Where a spec names its module.
+const MODULE: &str = "spec.policies.primarySelection.module.configMap";
 
 /// The policies of every cluster.
 pub struct Policies {
     client: Client,
     engine: Engine,
+    shadows: ShadowSets,
+    /// Clusters whose shadows are to be loaded.
+    to_shadow: mpsc::UnboundedSender<(ClusterKey, MysqlCluster)>,
+    shadowing: AsyncMutex<mpsc::UnboundedReceiver<(ClusterKey, MysqlCluster)>>,
     slots: RwLock<HashMap<ClusterKey, Arc<Slot>>>,
 }
 
@@ -50,6 +62,8 @@ struct State {
     failed: Option<String>,
     /// None is for ever.
     max_hold: Option<Duration>,
+    /// Whether everything that the spec names has been loaded, or found not to load.
+    complete: bool,
 }
 
 impl Policies {
@@ -60,7 +74,15 @@ impl Policies {
     pub fn new(client: Client, compiler: PathBuf) -> anyhow::Result<Arc<Self>> {
         let compiler = Compiler { program: compiler, arguments: vec!["compile-policy".to_owned()] };
         let engine = Engine::new(engine::Options::new(compiler))?;
-        Ok(Arc::new(Self { client, engine, slots: RwLock::default() }))
+        let (to_shadow, shadowing) = mpsc::unbounded_channel();
+        Ok(Arc::new(Self {
+            client,
+            engine,
+            shadows: ShadowSets::default(),
+            to_shadow,
+            shadowing: AsyncMutex::new(shadowing),
+            slots: RwLock::default(),
+        }))
     }
 
     /// Follows clusters and policy ConfigMaps until told to stop.
@@ -98,9 +120,9 @@ impl Policies {
     async fn reload(&self, object: &PartialObjectMeta<ConfigMap>, cache: &Cache) {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         for cluster in cache.clusters.state() {
-            let names_it = policy_of(&cluster)
-                .and_then(|policy| policy.module.as_ref())
-                .is_some_and(|module| module.config_map.name == name);
+            let modules = shadows_of(&cluster).into_iter().map(|shadow| shadow.policy.module);
+            let mut modules = modules.chain([policy_of(&cluster).and_then(|policy| policy.module.clone())]).flatten();
+            let names_it = modules.any(|module| module.config_map.name == name);
             if names_it && cluster.namespace().as_deref() == Some(namespace.as_str()) {
                 let key = ClusterKey { namespace: namespace.clone(), name: cluster.name_any() };
                 self.load(&key, &cluster, cache).await;
@@ -111,7 +133,7 @@ impl Policies {
     /// Brings what the spec asks for into force, or says why not.
     async fn load(&self, key: &ClusterKey, cluster: &MysqlCluster, cache: &Cache) {
         let slot = self.slot(key);
-        let policy = policy_of(cluster).cloned().unwrap_or_default();
+        let policy = enforced(cluster);
         let loaded = self.bind(key, &slot, &policy).await;
         {
             let mut state = slot.lock();
@@ -130,12 +152,40 @@ impl Policies {
             }
         }
         cache.wake(key);
+        // The receiver only goes away at the end.
+        let _ = self.to_shadow.send((key.clone(), cluster.clone()));
+    }
+
+    /// Loads shadows after and beside everything else, one cluster after another: a module that decides never waits for
+    /// one that does not.
+    pub async fn run_shadows(self: Arc<Self>, cache: Arc<Cache>, stop: CancellationToken) {
+        let mut shadowing = self.shadowing.lock().await;
+        while let Some(Some((key, cluster))) = stop.run_until_cancelled(shadowing.recv()).await {
+            self.load_shadows(&key, &cluster).await;
+            self.slot(&key).lock().complete = true;
+            cache.wake(&key);
+        }
+    }
+
+    async fn load_shadows(&self, key: &ClusterKey, cluster: &MysqlCluster) {
+        let mut wanted = Vec::new();
+        for shadow in shadows_of(cluster) {
+            let fetched = match &shadow.policy.module {
+                Some(module) => {
+                    let field = format!("{}.module.configMap", shadow.field);
+                    fetch(&self.client, key, &module.config_map, &field).await.map(Some)
+                }
+                None => Ok(None),
+            };
+            wanted.push((shadow, fetched));
+        }
+        self.shadows.load(key, wanted, &self.engine).await;
     }
 
     async fn bind(&self, key: &ClusterKey, slot: &Arc<Slot>, policy: &Policy) -> Result<String, String> {
         let settings = policy.settings.clone().unwrap_or_else(|| serde_json::json!({}));
         let fetched = match &policy.module {
-            Some(module) => Some(self.fetch(key, &module.config_map).await?),
+            Some(module) => Some(fetch(&self.client, key, &module.config_map, MODULE).await?),
             None => None,
         };
         let source = fetched.as_ref().map_or_else(|| "embedded".to_owned(), |(source, _)| source.clone());
@@ -163,42 +213,16 @@ impl Policies {
         }
     }
 
-    /// The bytes of a module.
-    async fn fetch(&self, key: &ClusterKey, wanted: &ConfigMapKey) -> Result<(String, Vec<u8>), String> {
-        const FIELD: &str = "spec.policies.primarySelection.module.configMap";
-        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &key.namespace);
-        let name = &wanted.name;
-        let map = maps.get_opt(name).await.map_err(|error| format!("{FIELD}: reading ConfigMap {name}: {error}"))?;
-        let map = map.ok_or_else(|| {
-            format!(
-                "{FIELD}.name: there is no ConfigMap {name} in namespace {}; create it, labelled {}",
-                key.namespace,
-                labels::POLICY
-            )
-        })?;
-        if !map.labels().contains_key(labels::POLICY) {
-            let label = labels::POLICY;
-            return Err(format!(
-                "{FIELD}.name: ConfigMap {name} lacks the label {label}; run: kubectl label configmap {name} {label}=primary-selection"
-            ));
-        }
-        let wanted = wanted.key.as_deref().unwrap_or(DEFAULT_KEY);
-        let mut binary = map.binary_data.unwrap_or_default();
-        match binary.remove(wanted) {
-            Some(bytes) => Ok((format!("ConfigMap {name} key {wanted}"), bytes.0)),
-            None => {
-                let keys: Vec<_> = binary.keys().map(String::as_str).collect();
-                let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
-                Err(format!("{FIELD}.key: ConfigMap {name} has no {wanted} in its binaryData (there: {keys})"))
-            }
-        }
-    }
-
     fn slot(&self, key: &ClusterKey) -> Arc<Slot> {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let fresh = || {
-            let state =
-                State { source: "embedded".to_owned(), problem: None, failed: None, max_hold: Some(DEFAULT_MAX_HOLD) };
+            let state = State {
+                source: "embedded".to_owned(),
+                problem: None,
+                failed: None,
+                max_hold: Some(DEFAULT_MAX_HOLD),
+                complete: false,
+            };
             Arc::new(Slot { selection: PrimarySelection::new(self.engine.clone()), state: Mutex::new(state) })
         };
         slots.entry(key.clone()).or_insert_with(fresh).clone()
@@ -217,24 +241,50 @@ impl Policies {
             problem: state.problem.clone(),
             failed: state.failed.clone(),
             last_answer: None,
+            shadows: self.shadows.status(key),
         })
     }
 
     /// Asks a cluster's policy. A module that holds for longer than it may is passed over for the embedded
     /// default. Always answers; the decision runs on a thread of its own.
     pub async fn decide(&self, key: &ClusterKey, question: Question, held_for: Duration) -> Option<Choice> {
-        let slot = self.slot(key);
+        let (slot, engine) = (self.slot(key), self.engine.clone());
         let trigger = question.trigger;
         let decided = tokio::task::spawn_blocking(move || {
             let patience = slot.lock().max_hold;
             let decision = slot.selection.decide(&question);
             let impatient = patience.is_some_and(|patience| held_for > patience);
             let decision = if impatient { slot.selection.overrule(decision, &question) } else { decision };
-            let choice = choice(decision, trigger);
+            let entry = Entry::new(Uuid::new_v4().to_string(), question, &decision, engine.limits());
+            let choice = Choice { entry: Some(Box::new(entry)), ..choice(decision, trigger) };
             slot.lock().failed = failed(&choice);
             choice
         });
         decided.await.inspect_err(|error| tracing::error!(cluster = %key, %error, "a decision panicked")).ok()
+    }
+
+    /// What would be decided, asked for its own sake: whoever fails here fails nothing. None before everything that the
+    /// spec names was tried.
+    pub async fn suppose(&self, key: &ClusterKey, question: Question) -> Option<Entry> {
+        let (slot, engine) = (self.slot(key), self.engine.clone());
+        if !slot.lock().complete {
+            return None;
+        }
+        let supposed = tokio::task::spawn_blocking(move || {
+            let decision = slot.selection.suppose(&question);
+            Entry::new(Uuid::new_v4().to_string(), question, &decision, engine.limits())
+        });
+        supposed.await.inspect_err(|error| tracing::error!(cluster = %key, %error, "a supposition panicked")).ok()
+    }
+
+    /// Asks a cluster's shadows some time later. `done` is called if there are any and not too many questions wait.
+    pub fn ask_shadows(
+        &self,
+        key: &ClusterKey,
+        question: Question,
+        done: impl FnOnce(Vec<Attempt>) + Send + 'static,
+    ) -> Asked {
+        self.shadows.ask(key, question, done)
     }
 }
 
@@ -250,6 +300,7 @@ fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
         Source::LastKnownGood => ", the last that worked",
         Source::Default => ", the embedded default",
         Source::Native => ", the embedded default without its sandbox",
+        Source::Shadow => ", a shadow",
     };
     Choice {
         answer: decision.answer,
@@ -262,6 +313,7 @@ fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
         took_micros: decision.took_micros,
         trigger,
         verdict: None,
+        entry: None,
     }
 }
 
@@ -272,6 +324,15 @@ fn failed(choice: &Choice) -> Option<String> {
 
 fn policy_of(cluster: &MysqlCluster) -> Option<&Policy> {
     cluster.spec.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref())
+}
+
+/// What decides: the embedded default where what is named is only to be compared.
+fn enforced(cluster: &MysqlCluster) -> Policy {
+    let policy = policy_of(cluster).cloned().unwrap_or_default();
+    match policy.mode {
+        Some(PolicyMode::Shadow) => Policy { module: None, settings: None, ..policy },
+        Some(PolicyMode::Enforce) | None => policy,
+    }
 }
 
 /// How long a module may hold. The schema has already refused what is no duration.

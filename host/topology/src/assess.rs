@@ -10,10 +10,12 @@ pub(crate) mod maintain;
 pub(crate) mod membership;
 mod readers;
 mod spread;
+mod suppose;
 
 use std::fmt;
 
 pub use self::adopt::is_contradicted;
+pub use self::suppose::without_primary;
 
 use crate::decision::Question;
 use crate::plan::Step;

@@ -169,6 +169,13 @@ fn facts(view: &View<'_>, status: &MysqlClusterStatus, style: Style) -> String {
             if let Some(problem) = &policy.problem {
                 say("", format!("not in force: {problem}"), Tone::Bad);
             }
+            for shadow in &policy.shadows {
+                let name = shadow.name.as_ref().map_or_else(String::new, |name| format!("{name}, "));
+                say("shadow", format!("{name}{}", shadow.source), Tone::Plain);
+                if let Some(problem) = &shadow.problem {
+                    say("", format!("not asked: {problem}"), Tone::Bad);
+                }
+            }
             if let Some(answer) = &policy.last_answer {
                 say("last answer", answered(answer, view.now), Tone::Plain);
                 let followed = answer.verdict.as_deref().map(|verdict| (verdict.to_owned(), Tone::Doubtful));
@@ -262,7 +269,7 @@ fn conditions(wrong: &[&Condition], style: Style) -> String {
 }
 
 /// An age in one unit: whoever reads it wants to know whether it was now, today or long ago.
-fn ago(now: Timestamp, then: Timestamp) -> String {
+pub fn ago(now: Timestamp, then: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs().max(0);
     match seconds {
         0..120 => format!("{seconds} s ago"),

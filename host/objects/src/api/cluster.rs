@@ -399,9 +399,15 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::free_object")]
     pub settings: Option<serde_json::Value>,
-    /// `Enforce` if not given.
+    /// `Enforce` if not given. With `Shadow` this module is asked as those under `shadows` are, and the embedded default
+    /// decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<PolicyMode>,
+    /// Modules that are asked the same beside the one that decides. Their answers are written into the journal and
+    /// counted where they differ; nobody follows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub shadows: Vec<ShadowPolicy>,
     /// How long the module may answer "hold" while there is no primary, before the embedded default is asked: as
     /// in `5s`, or `unlimited`. 5s if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -410,6 +416,19 @@ pub struct Policy {
         "maxHold: must be a duration such as 5s, 500ms or 1m30s, or the word unlimited"
     ))]
     pub max_hold: Option<String>,
+}
+
+/// One module that is asked and not followed.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowPolicy {
+    /// Where the module is. The embedded default if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<ModuleSource>,
+    /// Settings, checked by the module itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::free_object")]
+    pub settings: Option<serde_json::Value>,
 }
 
 /// Where a module is.
@@ -438,4 +457,6 @@ pub enum PolicyMode {
     /// Its answers are followed, as far as they are safe.
     #[default]
     Enforce,
+    /// It is asked, and its answers are only compared.
+    Shadow,
 }

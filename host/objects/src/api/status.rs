@@ -111,6 +111,26 @@ pub struct PolicyStatus {
     /// What it said when it was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer: Option<AnswerStatus>,
+    /// The modules that are asked beside it, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<ShadowStatus>,
+}
+
+/// One module that is asked and not followed.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowStatus {
+    /// Where it comes from: `embedded`, or `ConfigMap NAME key KEY`.
+    pub source: String,
+    /// The name and version that the module gives itself, where it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The digest of the module's bytes, where it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Why it is not asked, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// One answer of a policy and what became of it.

@@ -22,6 +22,7 @@ fn cluster(spec: &str) -> MysqlCluster {
 #[case("{replicas: 5, storage: {size: 1.5Ti}, durability: {acks: 4}}")]
 #[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: unlimited}}}")]
 #[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: 1m30s}}}")]
+#[case("{storage: {size: 10Gi}, policies: {primarySelection: {shadows: [{module: {configMap: {name: zones}}}, {}]}}}")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {database: orders, user: till, lowerCaseTableNames: 1}}}")]
 #[case("{storage: {size: 10Gi}, readReplicas: {count: 2, delay: 1h30m, maxLag: 10s}}")]
 fn what_can_be_done_is_let_pass(#[case] spec: &str) {
@@ -123,11 +124,11 @@ fn an_acceptance_cannot_be_turned_into_one_of_another_epoch() {
 #[test]
 fn only_modes_that_exist_are_in_the_schema() {
     let text = serde_json::to_value(crds()).unwrap().to_string();
-    assert!(text.contains(r#""enum":["Enforce"]"#), "the modes of a policy");
     assert!(
         text.contains(r#""enum":["Switchover","Rebuild","AcceptDataLoss","Restart"]"#),
         "the types of an operation"
     );
+    assert!(text.contains(r#""enum":["Enforce","Shadow"]"#), "the modes of a policy");
     assert!(!text.contains("onBlocked"), "a field that nothing honours");
 }
 

@@ -69,6 +69,10 @@ fn as_many_acknowledge_as_losses_can_be_borne(#[case] replicas: u32, #[case] ack
     "{storage: {size: 1Gi}, policies: {primarySelection: {settings: [1]}}}",
     "spec.policies.primarySelection.settings"
 )]
+#[case(
+    "{storage: {size: 1Gi}, policies: {primarySelection: {shadows: [{}, {settings: 1}]}}}",
+    "spec.policies.primarySelection.shadows[1].settings"
+)]
 #[case("{storage: {size: 1Gi}, bootstrap: {new: {database: mysql}}}", "spec.bootstrap.new.database")]
 #[case("{storage: {size: 1Gi}, bootstrap: {new: {database: grampus}}}", "spec.bootstrap.new.database")]
 #[case("{storage: {size: 1Gi}, bootstrap: {new: {database: 'a`b'}}}", "spec.bootstrap.new.database")]

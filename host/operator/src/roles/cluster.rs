@@ -28,7 +28,9 @@ use super::disrupt::disruption;
 use super::doubt::Doubt;
 use super::endpoints::Endpoints;
 use super::execute::{Board, Errand, Memory, PROBE_WITHIN};
+use super::keep::keep;
 use super::observe::{address_of, observe};
+use super::outlook::Outlook;
 use super::publish::{Choice, Publisher};
 use super::record::{Records, ReplaceError, Versioned};
 use super::turn::{Sight, Turn, Turns};
@@ -68,6 +70,7 @@ pub struct Cluster {
     publisher: Publisher,
     /// The last planned disruption that the limit over all clusters allowed.
     pub(super) granted: Option<String>,
+    outlook: Outlook,
     tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) wake: Arc<Notify>,
 }
@@ -92,6 +95,7 @@ impl Cluster {
             loaded: false,
             board: Board::default(),
             granted: None,
+            outlook: Outlook::default(),
             tls: None,
             context,
             key,
@@ -162,6 +166,7 @@ impl Cluster {
                     assessment.steps.is_empty() && assessment.waiting.is_empty() && assessment.question.is_none();
                 self.endpoints.label(&snapshot, &self.context.cache).await;
                 self.publisher.publish(object, &snapshot, &assessment, &self.board).await;
+                self.outlook.look(&self.context, &self.key, &snapshot);
                 return Ok(quiet);
             }
         }
@@ -201,8 +206,9 @@ impl Cluster {
         if let Ok(approved) = &verdict {
             assessment.steps.extend(plan(snapshot, approved));
         }
-        let choice = Choice { verdict: Some(verdict.map(|approved| approved.primary().to_owned())), ..choice };
+        let mut choice = Choice { verdict: Some(verdict.map(|approved| approved.primary().to_owned())), ..choice };
         self.publisher.answered(&choice);
+        keep(&self.context, &self.key, &mut choice);
         Some(choice)
     }
 
@@ -221,6 +227,7 @@ impl Cluster {
                 took_micros: 0,
                 trigger: question.trigger,
                 verdict: None,
+                entry: None,
             };
         }
         let held_for = Duration::from_millis(question.without_primary_ms);

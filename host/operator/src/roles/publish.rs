@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Entry;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
@@ -58,6 +59,8 @@ pub struct Choice {
     pub trigger: Trigger,
     /// The member that was approved, or why none was.
     pub verdict: Option<Result<String, Refusal>>,
+    /// The same for the journal, where a policy was asked.
+    pub entry: Option<Box<Entry>>,
 }
 
 impl Choice {
@@ -71,6 +74,7 @@ impl Choice {
             took_micros: 0,
             trigger,
             verdict: None,
+            entry: None,
         }
     }
 
@@ -204,6 +208,9 @@ impl Publisher {
                 (EventType::Normal, "PrimaryOpen", note)
             }
         };
+        if reason == "PrimaryChosen" || reason == "PrimaryOpen" {
+            self.context.journal.became(&self.key, note.clone(), reason == "PrimaryOpen");
+        }
         self.event(object, type_, reason, &format!("Epoch{}Generation{}", to.epoch, to.generation), note).await;
     }
 

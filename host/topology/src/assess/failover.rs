@@ -198,7 +198,7 @@ fn accepted(snapshot: &Snapshot, record: &Record) -> Option<Step> {
 }
 
 /// Whether enough members answer for a freeze to be complete.
-fn expected(snapshot: &Snapshot, record: &Record) -> Result<(), TooFew> {
+pub(super) fn expected(snapshot: &Snapshot, record: &Record) -> Result<(), TooFew> {
     let needed = record.freeze_quorum();
     let replicas =
         voters(snapshot, record).filter(|member| member.name != record.primary || !member.opened_as_primary_of(record));

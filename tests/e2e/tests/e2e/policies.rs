@@ -147,3 +147,95 @@ fn a_module_that_never_names_anybody_is_overruled_and_told_of() {
         back_to_default(&cluster).await
     });
 }
+
+/// The decisions that the plugin prints, oldest first.
+fn journal(cluster: &Cluster) -> Result<Vec<engine::Entry>> {
+    let output = cluster.env().plugin(&["journal", &cluster.name, "-n", &cluster.namespace])?;
+    ensure!(output.status.success(), "kubectl grampus journal failed: {output:?}");
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    lines.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+}
+
+/// A counter of the operator that acts, from its own mouth.
+async fn counter(cluster: &Cluster, name: &str) -> Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let operator = kit::Operator::of(cluster.env());
+    let leader = operator.leader().await?;
+    let pod = operator.pods().await?.into_iter().find(|pod| pod.metadata.name.as_ref() == Some(&leader));
+    let address = pod.and_then(|pod| pod.status?.pod_ip).context("the operator that acts has no address")?;
+    let mut stream = tokio::net::TcpStream::connect((address.as_str(), 8080)).await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn a_shadow_disagrees_in_a_switchover_and_the_journal_outlives_every_operator() {
+    world().run(async |cluster| {
+        let status = cluster.status().await?;
+        let primary = cluster.primary().await?;
+        let mut replicas = status.members.iter().filter(|member| member.name != primary);
+        let (wanted, other) = (replicas.next().context("no replica")?, replicas.next().context("no second replica")?);
+        let zone = |member: &objects::api::MemberStatus| member.zone.clone().context("no zone");
+        cluster.apply_policy("prefer-zone", "policy.wasm.zst", &world().prefer_zone.packed, Packed::Labelled).await?;
+        cluster.apply_policy("hostile", "policy.wasm.zst", &world().hostile.packed, Packed::Labelled).await?;
+        let shadow = |map: &str, settings: Value| {
+            json!({ "module": { "configMap": { "name": map, "key": "policy.wasm.zst" } }, "settings": settings })
+        };
+        let mut spec = names("prefer-zone", "policy.wasm.zst", json!({ "zones": [zone(wanted)?] }));
+        spec["policies"]["primarySelection"]["shadows"] = json!([
+            shadow("prefer-zone", json!({ "zones": [zone(other)?] })),
+            shadow("hostile", json!({ "do": "loop", "afterRehearsal": true })),
+        ]);
+        cluster.patch_spec(spec).await?;
+        wait_in_force(&cluster, "prefer-zone").await?;
+        cluster
+            .wait_for("both shadows to be asked", TOLD, || async {
+                let shadows = in_force(&cluster).await?.shadows;
+                Ok((shadows.len() == 2 && shadows.iter().all(|shadow| shadow.name.is_some())).then_some(()))
+            })
+            .await?;
+        cluster.switchover(None).await?.succeeded()?;
+        ensure!(cluster.primary().await? == wanted.name, "{} should lead, whatever a shadow says", wanted.name);
+        let decided = cluster
+            .wait_for("the switchover and its shadows in the journal", TOLD, || async {
+                let decided = journal(&cluster)?.into_iter().rev().find(|entry| {
+                    let said = entry.shadows.iter().map(|one| engine::disagrees(one, &entry.answer));
+                    let became = entry.outcome.as_deref().is_some_and(|outcome| outcome.contains("leads since"));
+                    became && said.collect::<Vec<_>>() == [true, false]
+                });
+                Ok(decided)
+            })
+            .await?;
+        ensure!(engine::chosen(&decided.answer) == Some(wanted.name.as_str()), "{decided:?}");
+        ensure!(engine::in_words(&decided.shadows[0].said).starts_with(&other.name), "{decided:?}");
+        ensure!(engine::in_words(&decided.shadows[1].said).contains("does it loop?"), "{decided:?}");
+        let counted = counter(&cluster, "grampus_policy_shadow_disagreements_total").await?;
+        ensure!(counted.lines().any(|line| line.contains("prefer-zone") && !line.ends_with(" 0")), "{counted}");
+
+        let operator = kit::Operator::of(cluster.env());
+        operator.scale(0).await?;
+        operator.scale(2).await?;
+        cluster.switchover(None).await?.succeeded()?;
+        cluster
+            .wait_for("the journal to go on where it was", TOLD, || async {
+                let entries = journal(&cluster)?;
+                let before = entries.iter().position(|entry| entry.id == decided.id);
+                let before = before.context("the decision before the restart is gone")?;
+                Ok(entries[before + 1..].iter().any(|entry| entry.question.epoch > decided.question.epoch).then_some(()))
+            })
+            .await?;
+        cluster
+            .wait_for("an explanation of who would lead", e2e::FAILOVER, || async {
+                let output = cluster.env().plugin(&["explain", &cluster.name, "-n", &cluster.namespace])?;
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let whole = ["were lost now", "would lead", "shadows", "fails: ", "last decisions", "leads since"];
+                Ok(whole.iter().all(|words| text.contains(words)).then_some(()))
+            })
+            .await?;
+        cluster.delete_policy("prefer-zone").await?;
+        cluster.delete_policy("hostile").await?;
+        back_to_default(&cluster).await
+    });
+}

@@ -71,6 +71,7 @@ fn policy() -> PolicyStatus {
             reason: Some("is in zone b, preference 1 of 2; has every transaction; 0 left to apply".to_owned()),
             verdict: None,
         }),
+        shadows: Vec::new(),
     }
 }
 

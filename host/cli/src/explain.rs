@@ -1,0 +1,52 @@
+//! `explain`: who would lead if the primary died now, why, and what was decided last.
+//!
+//! It shows what the operator keeps beside the cluster, and asks neither a module nor a member itself.
+
+mod render;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use engine::Outlook;
+use jiff::Timestamp;
+
+use crate::journal::Kept;
+use crate::site::Target;
+use crate::style::Style;
+use render::{View, render};
+
+/// Which cluster to explain.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The name of the MysqlCluster.
+    cluster: String,
+    /// How many of the last decisions to show.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    decisions: usize,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Explains a cluster.
+///
+/// # Errors
+/// There is no such cluster, what is kept of it cannot be read, or the API server could not be asked.
+pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let site = arguments.target.connect().await?;
+    let cluster = site.cluster(&arguments.cluster).await?;
+    let kept = Kept::fetch(&site, &arguments.cluster).await?;
+    let outlook: Option<Outlook> = kept
+        .outlook
+        .as_deref()
+        .map(serde_json::from_str)
+        .transpose()
+        .context("what the operator would decide cannot be read; is it a later version than this program?")?;
+    let mut decisions: Vec<_> = kept.ring.entries().rev().take(arguments.decisions).collect();
+    decisions.reverse();
+    let primary = cluster.status.as_ref().and_then(|status| status.primary_name());
+    let name = format!("{}/{}", site.namespace, arguments.cluster);
+    let view = View { name, primary, outlook: outlook.as_ref(), decisions: &decisions, now: Timestamp::now() };
+    std::io::stdout().lock().write_all(render(&view, Style::of_stdout()).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}

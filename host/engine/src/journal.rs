@@ -1,0 +1,198 @@
+//! Decisions as they are kept: everything that is needed to understand one later, and to ask another module the same.
+//!
+//! These are values for a ring of a bounded size and for people; nothing may decide by them. Lines outlive the program
+//! that wrote them, so a field may be added here and none may change its meaning.
+
+mod outlook;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+use topology::decision::{Answer, Question};
+
+pub use outlook::{Outlook, Supposed};
+pub use ring::{Bounds, Note, Packed, Ring, UnreadableJournal};
+
+use crate::decision::{Attempt, DecidedBy, Decision, FailureKind, Said, Source};
+use crate::limits::Limits;
+use crate::load::Engine;
+
+/// The version of the lines that are written here.
+pub const FORMAT: u32 = 1;
+
+/// What primary selections are called in the journal.
+const PRIMARY_SELECTION: &str = "primary-selection";
+
+/// What bounded a call: with other bounds the same module may fail where it answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallLimits {
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Milliseconds of processor time.
+    pub call_cpu_ms: u64,
+    /// Bytes of memory.
+    pub memory_bytes: usize,
+    /// Bytes handed to the host at once.
+    pub transfer_bytes: usize,
+    /// Bytes kept of each text.
+    pub text_bytes: usize,
+}
+
+impl From<&Limits> for CallLimits {
+    fn from(limits: &Limits) -> Self {
+        let Limits { fuel, call_cpu_ms, memory_bytes, transfer_bytes, text_bytes, .. } = *limits;
+        Self { fuel, call_cpu_ms, memory_bytes, transfer_bytes, text_bytes }
+    }
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The guard let it pass: this member was to lead.
+    Approved(String),
+    /// The guard did not, for this reason.
+    Refused(String),
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The version of this line: [`FORMAT`].
+    pub format: u32,
+    /// Unlike that of any other entry.
+    pub id: String,
+    /// When the decision was made, in milliseconds since 1970, UTC.
+    pub at_unix_ms: u64,
+    /// What kind of decision it was.
+    pub decision: String,
+    /// The version of everything that fuel depends on.
+    pub engine: String,
+    /// What bounded each call.
+    pub limits: CallLimits,
+    /// What was asked, seed and time included.
+    pub question: Question,
+    /// Everybody who was asked, in order.
+    pub attempts: Vec<Attempt>,
+    /// What was answered in the end.
+    pub answer: Answer,
+    /// Whose answer that was.
+    pub by: DecidedBy,
+    /// What the shadows answered, once they have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<Attempt>,
+    /// What the guard made of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// What was done in the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// How many more times the same was asked and answered, with nothing different but the time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated: u64,
+    /// When it was last repeated, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated_until_unix_ms: u64,
+    /// Whether something had to be left out, because the journal holds no entry so large.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Entry {
+    /// A decision under an identifier that no other has. What the guard and the shadows say is added later.
+    pub fn new(id: String, question: Question, decision: &Decision, limits: &Limits) -> Self {
+        Self {
+            format: FORMAT,
+            id,
+            at_unix_ms: question.now_unix_ms,
+            decision: PRIMARY_SELECTION.to_owned(),
+            engine: Engine::version().to_owned(),
+            limits: limits.into(),
+            question,
+            attempts: decision.attempts.clone(),
+            answer: decision.answer.clone(),
+            by: decision.by.clone(),
+            shadows: Vec::new(),
+            verdict: None,
+            outcome: None,
+            repeated: 0,
+            repeated_until_unix_ms: 0,
+            cut: false,
+        }
+    }
+
+    /// Whether another decision says nothing that this one does not: the same question but for the time, with the same
+    /// choice by the same modules. Words may differ, because a module may put the time into them.
+    pub fn repeats(&self, earlier: &Self) -> bool {
+        let timeless = |question: &Question| Question { now_unix_ms: 0, without_primary_ms: 0, ..question.clone() };
+        let approved = |entry: &Self| matches!(entry.verdict, Some(Verdict::Approved(_)));
+        let asked = |entry: &Self| {
+            let asked = entry.attempts.iter();
+            asked.map(|one| (one.by.clone(), one.settings.clone(), outcome(&one.said))).collect::<Vec<_>>()
+        };
+        chosen(&self.answer) == chosen(&earlier.answer)
+            && self.by == earlier.by
+            && approved(self) == approved(earlier)
+            && asked(self) == asked(earlier)
+            && timeless(&self.question) == timeless(&earlier.question)
+    }
+
+    /// The call of exactly this module with these settings, beside or in the decision.
+    pub fn attempt_of(&self, digest: &str, settings: &str) -> Option<&Attempt> {
+        self.attempts.iter().chain(&self.shadows).find(|one| one.by.digest == digest && one.settings == settings)
+    }
+
+    /// Why nobody can tell what would be answered again, if that is so.
+    pub fn not_replayable(&self) -> Option<String> {
+        self.attempts.iter().find_map(not_replayable)
+    }
+}
+
+/// Why asking again may give another answer, where it may.
+pub(crate) fn not_replayable(attempt: &Attempt) -> Option<String> {
+    let name = &attempt.by.name;
+    match &attempt.said {
+        Said::Failed(failure) if failure.kind == FailureKind::Timeout => {
+            Some(format!("{name} was cut off by the clock, which no count of its work tells"))
+        }
+        Said::Failed(failure) if failure.kind == FailureKind::Sandbox => {
+            Some(format!("{name} failed by a fault of the sandbox: {failure}"))
+        }
+        Said::Failed(_) => None,
+        Said::Answered(_) if attempt.by.source == Source::Native => {
+            Some("the sandbox did not work, so the default decided as native code".to_owned())
+        }
+        Said::Answered(_) => None,
+    }
+}
+
+/// The member that an answer names.
+pub fn chosen(answer: &Answer) -> Option<&str> {
+    match answer {
+        Answer::Promote { candidate, .. } => Some(candidate),
+        Answer::Hold { .. } => None,
+    }
+}
+
+fn outcome(said: &Said) -> Result<Option<String>, FailureKind> {
+    match said {
+        Said::Answered(answer) => Ok(chosen(answer).map(ToOwned::to_owned)),
+        Said::Failed(failure) => Err(failure.kind),
+    }
+}
+
+/// Whether a shadow would have decided otherwise. One that failed has not said anything else.
+pub fn disagrees(shadow: &Attempt, answer: &Answer) -> bool {
+    match &shadow.said {
+        Said::Answered(said) => chosen(said) != chosen(answer),
+        Said::Failed(_) => false,
+    }
+}
