@@ -24,6 +24,7 @@ mod limits;
 mod load;
 mod module;
 mod runtime;
+mod schema;
 mod selection;
 mod unpack;
 

@@ -54,6 +54,8 @@ pub struct Module {
     pub(crate) digest: String,
     pub(crate) description: Description,
     pub(crate) bytes: usize,
+    /// What it declares of its settings.
+    pub(crate) schema: Option<serde_json::Value>,
 }
 
 impl fmt::Debug for Module {
