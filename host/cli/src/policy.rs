@@ -6,6 +6,7 @@
 mod build;
 mod inspect;
 mod push;
+mod test;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub enum Command {
     Build(build::Arguments),
     /// Load a module as the operator would, and show what it says about itself.
     Inspect(inspect::Arguments),
+    /// Ask a module in situations that somebody wrote down, and compare with what is expected.
+    Test(test::Arguments),
     /// Put a module into a ConfigMap that clusters can name.
     Push(push::Arguments),
 }
@@ -41,6 +44,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(arguments).await,
+        Command::Test(arguments) => test::run(arguments).await,
         Command::Push(arguments) => push::run(arguments).await,
     }
 }
