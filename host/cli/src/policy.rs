@@ -5,6 +5,7 @@
 
 mod build;
 mod inspect;
+mod new;
 mod push;
 mod test;
 
@@ -26,7 +27,9 @@ const WASM: &[u8] = b"\0asm";
 /// A command about modules.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Build a policy crate of the workspace in this directory into a component.
+    /// Make a policy crate that builds at once, wherever it lies.
+    New(new::Arguments),
+    /// Build a policy crate in this directory, or of the workspace in it, into a component.
     Build(build::Arguments),
     /// Load a module as the operator would, and show what it says about itself.
     Inspect(inspect::Arguments),
@@ -42,6 +45,7 @@ pub enum Command {
 /// What could not be done, and what to do next.
 pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::New(arguments) => new::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(arguments).await,
         Command::Test(arguments) => test::run(arguments).await,

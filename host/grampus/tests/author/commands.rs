@@ -1,5 +1,7 @@
 //! The commands about policies, one by one.
 
+use std::path::Path;
+
 use crate::program::{PACKED_BYTES, grampus, root};
 
 /// The default, as it is embedded.
@@ -63,4 +65,19 @@ fn a_panic_is_told_with_its_words_and_where_it_was() {
             assert!(ended.text.contains(words), "{words} is missing in: {}", ended.text);
         }
     }
+}
+
+#[test]
+fn a_crate_is_never_made_over_something() {
+    let directory = tempfile::tempdir().unwrap();
+    let there = directory.path().join("avoid-zone");
+    std::fs::create_dir(&there).unwrap();
+    let ended = grampus(directory.path(), &["policy", "new", "avoid-zone"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.text.contains("avoid-zone is there already"), "{}", ended.text);
+    assert!(is_empty(&there), "something was written");
+}
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).unwrap().next().is_none()
 }
