@@ -17,7 +17,7 @@ fn the_policies_of_this_tree_decide_as_their_scenarios_say() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert!(names.len() >= 2, "{names:?}");
+    assert!(names.len() >= 4, "{names:?}");
     for name in names {
         let module = directory.path().join(format!("{name}.wasm"));
         let component = engine::build::policy(&name).unwrap();
