@@ -3,6 +3,7 @@
 //! A module climbs the same ladder here as in the operator, so that what is wrong with it is told before a cluster
 //! is told.
 
+mod bench;
 mod build;
 mod inspect;
 mod new;
@@ -35,6 +36,8 @@ pub enum Command {
     Inspect(inspect::Arguments),
     /// Ask a module in situations that somebody wrote down, and compare with what is expected.
     Test(test::Arguments),
+    /// Measure what a decision of a module costs: time, fuel, memory, size.
+    Bench(bench::Arguments),
     /// Put a module into a ConfigMap that clusters can name.
     Push(push::Arguments),
 }
@@ -49,8 +52,14 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(arguments).await,
         Command::Test(arguments) => test::run(arguments).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
         Command::Push(arguments) => push::run(arguments).await,
     }
+}
+
+/// An argument that is JSON.
+fn json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"))
 }
 
 /// Loads a module as the operator would.

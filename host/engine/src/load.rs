@@ -149,7 +149,7 @@ impl Inner {
         let sandbox = &self.sandbox;
         let component = compile::compile(&sandbox.engine, self.compiler.as_ref(), bytes, &sandbox.limits)?;
         let abi = Abi::of(&component)?;
-        check_imports(&component)?;
+        let imports = check_imports(&component)?;
         let unfit =
             |why: String| LoadError::Instantiate { abi: abi.name(), why: clean(&why, sandbox.limits.text_bytes) };
         let ready = Ready::link(abi, &component).map_err(|error| unfit(format!("{error:#}")))?;
@@ -160,7 +160,7 @@ impl Inner {
         let schema = description.settings_schema.as_deref().map(schema::read).transpose();
         let schema =
             schema.map_err(|why| LoadError::Describe { why: format!("its settings' schema is none: {why}") })?;
-        Ok(Module { sandbox: sandbox.clone(), ready, abi, digest, description, bytes: bytes.len(), schema })
+        Ok(Module { sandbox: sandbox.clone(), ready, abi, digest, description, bytes: bytes.len(), imports, schema })
     }
 
     fn bind(&self, module: Arc<Module>, settings: &Value) -> Result<Arc<Binding>, LoadError> {

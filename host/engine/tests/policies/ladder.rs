@@ -76,6 +76,11 @@ fn settings_that_the_module_takes_are_held_against_the_schema_it_declares() {
 }
 
 #[test]
+fn what_a_component_imports_is_known() {
+    assert_eq!(engine().load(built("prefer-zone")).unwrap().imports(), ["grampus:log/log@0.1.0"]);
+}
+
+#[test]
 fn settings_have_a_size() {
     let error = engine().bind(hostile(), &json!({"name": "x".repeat(70_000)})).unwrap_err();
     assert!(matches!(error, LoadError::Settings { .. }), "{error}");

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::program::{PACKED_BYTES, grampus, root};
 
 /// The default, as it is embedded.
@@ -80,4 +82,23 @@ fn a_crate_is_never_made_over_something() {
 
 fn is_empty(directory: &Path) -> bool {
     std::fs::read_dir(directory).unwrap().next().is_none()
+}
+
+#[test]
+fn a_bench_measures_every_size_of_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = grampus(directory.path(), &["policy", "bench", &most_advanced(), "--calls", "20", "--json"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    let json = ended.text.rsplit_once('}').map(|(json, _)| format!("{json}}}")).unwrap();
+    let told: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["module"], "most-advanced");
+    let rows = told["rows"].as_array().unwrap();
+    let members: Vec<u64> = rows.iter().map(|row| row["members"].as_u64().unwrap()).collect();
+    assert_eq!(members, [3, 7, 9, 100]);
+    let fuel: Vec<u64> = rows.iter().map(|row| row["fuel"].as_u64().unwrap()).collect();
+    assert!(fuel.is_sorted_by(|a, b| a < b), "more members cost no more fuel: {fuel:?}");
+    for row in rows {
+        assert!(row["p50Ns"].as_u64().unwrap() <= row["p99Ns"].as_u64().unwrap(), "{row}");
+        assert!((1..=16 << 20).contains(&row["memoryBytes"].as_u64().unwrap()), "{row}");
+    }
 }
