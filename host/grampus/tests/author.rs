@@ -6,3 +6,5 @@
 mod commands;
 #[path = "author/program.rs"]
 mod program;
+#[path = "author/tutorial.rs"]
+mod tutorial;
