@@ -1,6 +1,6 @@
 //! What a policy author uses: types, helpers and one macro for each decision.
 //!
-//! A policy is a plain library crate with one function and one macro:
+//! A policy is a plain library crate with one struct, one function and one macro:
 //!
 //! ```
 //! use grampus_policy::primary_selection::*;
@@ -8,23 +8,24 @@
 //!
 //! #[derive(Deserialize)]
 //! #[serde(deny_unknown_fields)]
-//! struct Settings {
+//! struct PreferNode {
 //!     node: String,
 //! }
 //!
-//! fn decide(question: &Question, settings: &Settings) -> Answer {
-//!     question
-//!         .rank(|candidate| {
-//!             let there = candidate.node == settings.node;
-//!             Scored::new(i64::from(there), if there { "runs on the preferred node" } else { "runs elsewhere" })
-//!         })
-//!         .into_answer()
+//! impl Policy for PreferNode {
+//!     fn decide(&self, question: &Question) -> Answer {
+//!         question
+//!             .weigh(|candidate, scales| {
+//!                 scales.add_if(candidate.node == self.node, 10, "runs on the preferred node");
+//!                 scales.veto_if(candidate.node_cordoned, "its node is cordoned");
+//!             })
+//!             .into_answer()
+//!     }
 //! }
 //!
 //! grampus_policy::primary_selection! {
-//!     summary: "prefers one node",
-//!     settings: Settings,
-//!     decide: decide,
+//!     summary: "prefers one node, and never leads on a cordoned one",
+//!     policy: PreferNode,
 //! }
 //! ```
 //!

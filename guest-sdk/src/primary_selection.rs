@@ -5,6 +5,7 @@
 
 mod cost;
 mod rank;
+mod rules;
 pub mod scenario;
 
 #[doc(hidden)]
@@ -27,11 +28,29 @@ pub use bindings::exports::grampus::primary_selection::policy::{
 };
 pub use cost::{CORDONED_COST, MISSING_WEIGHT, NOT_READY_COST};
 pub use rank::{Ranking, Scored};
+pub use rules::{Scales, VETOED, Weighed};
 
 #[doc(hidden)]
 pub use bindings::exports::grampus::primary_selection::policy as contract;
 
 pub use crate::settings::{NoSettings, SettingsError};
+
+/// A policy as a struct: its fields are the settings, and it has one function that must be written.
+///
+/// Give it to the macro as `policy: MyPolicy`. Put `#[serde(deny_unknown_fields)]` on it, so that a misspelt field
+/// is refused when it is written and not ignored until the failover it was meant for.
+pub trait Policy: serde::de::DeserializeOwned {
+    /// Finds what the types allow and makes no sense.
+    ///
+    /// # Errors
+    /// The path of the first field that makes no sense, and why.
+    fn check(&self) -> Result<(), SettingsError> {
+        Ok(())
+    }
+
+    /// Chooses. The same question must always get the same answer.
+    fn decide(&self, question: &Question) -> Answer;
+}
 
 /// An answer: this member, for this reason.
 pub fn promote(candidate: impl Into<String>, reason: impl Into<String>) -> Answer {
@@ -84,17 +103,37 @@ fn lookup<'a>(list: &'a [(String, String)], key: &str) -> Option<&'a str> {
     list.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
 }
 
-/// Makes a policy of a function.
+/// Makes a policy of a struct or of a function.
 ///
 /// Fields, in this order: `name` and `version` (both optional; the crate's own by default), `summary`,
-/// `settings_schema` (optional, a JSON Schema as a string), `settings` (optional, a type that implements
-/// `Deserialize`; without it the policy takes none), `check` (optional, `fn(&Settings) -> Result<(),
-/// SettingsError>` for what a type cannot express) and `decide` (`fn(&Question, &Settings) -> Answer`, or
-/// `fn(&Question) -> Answer` without settings).
+/// `settings_schema` (optional, a JSON Schema as a string), and then one of three:
+/// - `policy`, a type that implements [`Policy`](crate::primary_selection::Policy);
+/// - `settings` (a type that implements `Deserialize`), `check` (optional, `fn(&Settings) -> Result<(),
+///   SettingsError>` for what a type cannot express) and `decide` (`fn(&Question, &Settings) -> Answer`);
+/// - `decide` alone (`fn(&Question) -> Answer`), for a policy that takes no settings.
 ///
 /// Outside the sandbox it expands to nothing that runs, so the crate stays an ordinary, testable library.
 #[macro_export]
 macro_rules! primary_selection {
+    (
+        $(name: $name:expr,)?
+        $(version: $version:expr,)?
+        summary: $summary:expr,
+        $(settings_schema: $schema:expr,)?
+        policy: $policy:ty $(,)?
+    ) => {
+        $crate::__primary_selection! {
+            name: [$($name)?], version: [$($version)?], summary: $summary, schema: [$($schema)?],
+            read: |json: &str| -> ::core::result::Result<$policy, $crate::SettingsError> {
+                let policy: $policy = $crate::settings::read(json)?;
+                $crate::primary_selection::Policy::check(&policy)?;
+                Ok(policy)
+            },
+            decide: |question: &$crate::primary_selection::Question, policy: &$policy| {
+                $crate::primary_selection::Policy::decide(policy, question)
+            },
+        }
+    };
     (
         $(name: $name:expr,)?
         $(version: $version:expr,)?
@@ -150,9 +189,9 @@ macro_rules! __primary_selection {
     ) => {
         #[allow(dead_code, reason = "outside the sandbox only the types are checked")]
         const _: () = {
-            struct Policy;
+            struct __Module;
 
-            impl $crate::primary_selection::contract::Guest for Policy {
+            impl $crate::primary_selection::contract::Guest for __Module {
                 fn describe() -> $crate::primary_selection::contract::Description {
                     #[cfg(target_family = "wasm")]
                     $crate::guest::panics_speak();
@@ -205,7 +244,7 @@ macro_rules! __primary_selection {
 
             #[cfg(target_family = "wasm")]
             $crate::primary_selection::bindings::export_primary_selection!(
-                Policy with_types_in $crate::primary_selection::bindings
+                __Module with_types_in $crate::primary_selection::bindings
             );
         };
     };

@@ -17,15 +17,16 @@ pub const CORDONED_COST: u64 = 1_000;
 pub const NOT_READY_COST: u64 = 1_000_000;
 
 impl Candidate {
+    /// What is left to do before it can open, in transactions to execute.
+    pub fn work(&self) -> u64 {
+        self.missing_transactions.saturating_mul(MISSING_WEIGHT).saturating_add(self.unapplied_transactions)
+    }
+
     /// What choosing this candidate costs, in transactions to execute. Lower is better.
     pub fn cost(&self) -> u64 {
         let cordoned = if self.node_cordoned { CORDONED_COST } else { 0 };
         let not_ready = if self.node_ready { 0 } else { NOT_READY_COST };
-        self.missing_transactions
-            .saturating_mul(MISSING_WEIGHT)
-            .saturating_add(self.unapplied_transactions)
-            .saturating_add(cordoned)
-            .saturating_add(not_ready)
+        self.work().saturating_add(cordoned).saturating_add(not_ready)
     }
 
     /// [`Candidate::cost`] as a score: higher is better.

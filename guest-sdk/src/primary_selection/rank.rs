@@ -45,7 +45,15 @@ impl Question {
 
     /// Ranks [`Question::choices`] by a key, the least first, with a score to show and a reason.
     pub fn rank_by<K: Ord>(&self, view: impl Fn(&Candidate) -> (K, i64, String)) -> Ranking {
-        let mut rows: Vec<_> = self.choices().map(|candidate| (view(candidate), candidate)).collect();
+        self.rank_these(self.choices().map(|candidate| (view(candidate), candidate)))
+    }
+
+    /// Ranks rows of a key, a score and a reason, each with its candidate.
+    pub(super) fn rank_these<'a, K: Ord>(
+        &self,
+        rows: impl Iterator<Item = ((K, i64, String), &'a Candidate)>,
+    ) -> Ranking {
+        let mut rows: Vec<_> = rows.collect();
         rows.sort_by(|((left, ..), a), ((right, ..), b)| {
             left.cmp(right).then(a.ordinal.cmp(&b.ordinal)).then_with(|| a.name.cmp(&b.name))
         });

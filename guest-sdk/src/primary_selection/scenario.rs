@@ -62,6 +62,13 @@ impl Candidate {
         self
     }
 
+    /// The same, with one more label on its pod.
+    pub fn labelled(mut self, key: &str, value: &str) -> Self {
+        self.labels.push((key.into(), value.into()));
+        self.labels.sort();
+        self
+    }
+
     /// The same, lacking transactions.
     pub fn lacks(mut self, transactions: u64) -> Self {
         self.missing_transactions = transactions;

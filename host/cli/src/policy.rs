@@ -3,10 +3,13 @@
 //! A module climbs the same ladder here as in the operator, so that what is wrong with it is told before a cluster
 //! is told.
 
+mod bench;
 mod build;
 mod inspect;
+mod new;
 mod push;
 mod replay;
+mod test;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,10 +29,16 @@ const WASM: &[u8] = b"\0asm";
 /// A command about modules.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Build a policy crate of the workspace in this directory into a component.
+    /// Make a policy crate that builds at once, wherever it lies.
+    New(new::Arguments),
+    /// Build a policy crate in this directory, or of the workspace in it, into a component.
     Build(build::Arguments),
     /// Load a module as the operator would, and show what it says about itself.
     Inspect(inspect::Arguments),
+    /// Ask a module in situations that somebody wrote down, and compare with what is expected.
+    Test(test::Arguments),
+    /// Measure what a decision of a module costs: time, fuel, memory, size.
+    Bench(bench::Arguments),
     /// Put a module into a ConfigMap that clusters can name.
     Push(push::Arguments),
     /// Ask a module what was asked in a journal, and show where it would have decided otherwise.
@@ -42,11 +51,19 @@ pub enum Command {
 /// What could not be done, and what to do next.
 pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::New(arguments) => new::run(&arguments),
         Command::Build(arguments) => build::run(&arguments),
         Command::Inspect(arguments) => inspect::run(arguments).await,
+        Command::Test(arguments) => test::run(arguments).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
         Command::Push(arguments) => push::run(arguments).await,
         Command::Replay(arguments) => replay::run(arguments).await,
     }
+}
+
+/// An argument that is JSON.
+fn json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"))
 }
 
 /// Loads a module as the operator would.

@@ -28,6 +28,13 @@ impl Abi {
         }
     }
 
+    /// The world a component of this contract is built for.
+    pub fn world(self) -> &'static str {
+        match self {
+            Self::PrimarySelectionV0_1 => "grampus:primary-selection/primary-selection@0.1.0",
+        }
+    }
+
     /// The interface a component of this contract exports.
     pub fn interface(self) -> &'static str {
         match self {
@@ -52,11 +59,13 @@ impl Abi {
 /// The interface that policies may import, without its version.
 const LOG: &str = "grampus:log/log@";
 
-/// Refuses imports other than the log.
-pub fn check_imports(component: &Component) -> Result<(), LoadError> {
+/// Refuses imports other than the log, and gives the names of those.
+pub fn check_imports(component: &Component) -> Result<Vec<String>, LoadError> {
     let ty = component.component_type();
+    let mut allowed = Vec::new();
     for (import, _) in ty.imports(component.engine()) {
         if import.starts_with(LOG) {
+            allowed.push(import.to_owned());
             continue;
         }
         let hint = if import.starts_with("wasi:") {
@@ -66,7 +75,7 @@ pub fn check_imports(component: &Component) -> Result<(), LoadError> {
         };
         return Err(LoadError::ForbiddenImport { import: import.to_owned(), hint });
     }
-    Ok(())
+    Ok(allowed)
 }
 
 /// A component that is ready to be instantiated.

@@ -22,6 +22,9 @@ pub enum BuildError {
     /// Cargo built, but no module came of it.
     #[error("building `{0}` gave no WebAssembly module. A policy is a library crate: it needs a src/lib.rs")]
     NoModule(String),
+    /// There is no crate to build where one was looked for.
+    #[error("{0}")]
+    NoCrate(String),
     /// It is no policy.
     #[error("`{package}` built, but is no policy: {why}. Does it use the macro `grampus_policy::primary_selection!`?")]
     Encode {
@@ -41,6 +44,34 @@ pub fn policy(package: &str) -> Result<Vec<u8>, BuildError> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = here.ancestors().nth(2).unwrap_or(here);
     policy_in(workspace, package)
+}
+
+/// The name of the crate whose manifest lies in a directory.
+///
+/// # Errors
+/// There is none, or cargo cannot read it.
+pub fn crate_in(directory: &Path) -> Result<String, BuildError> {
+    let output = cargo()
+        .current_dir(directory)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(BuildError::NoCrate(format!("no crate in {}: {}", directory.display(), why.trim())));
+    }
+    let known: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let packages = known["packages"].as_array().cloned().unwrap_or_default();
+    let manifest = directory.join("Cargo.toml");
+    let here = packages
+        .iter()
+        .find(|package| package["manifest_path"].as_str().is_some_and(|path| manifest == Path::new(path)));
+    let name = here.and_then(|package| package["name"].as_str());
+    name.map(str::to_owned).ok_or_else(|| {
+        let names: Vec<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
+        let here = directory.display();
+        BuildError::NoCrate(format!("{here} is a workspace and no crate; say which to build: {}", names.join(", ")))
+    })
 }
 
 /// Builds a policy of another workspace, which must have a profile `policy`.
@@ -67,9 +98,12 @@ pub fn pack(component: &[u8]) -> std::io::Result<Vec<u8>> {
     zstd::bulk::compress(component, 19)
 }
 
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
 fn core_module(workspace: &Path, package: &str) -> Result<Vec<u8>, BuildError> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .current_dir(workspace)
         .args(["rustc", "--quiet", "--package", package, "--lib", "--profile", "policy"])
         .args(["--target", "wasm32-unknown-unknown", "--crate-type", "cdylib"])

@@ -45,6 +45,7 @@ pub struct Context {
     text_bytes: usize,
     memory_bytes: usize,
     memory_refused: bool,
+    memory_most: usize,
     /// Processor time of this thread when the clock first asked whether the call takes too long.
     first_asked: Option<Duration>,
     /// The last error a module logged: a panic's own words, which the trap does not carry.
@@ -60,6 +61,7 @@ impl Context {
             text_bytes: limits.text_bytes,
             memory_bytes: limits.memory_bytes,
             memory_refused: false,
+            memory_most: 0,
             first_asked: None,
             last_error: None,
         }
@@ -103,6 +105,7 @@ impl ResourceLimiter for Context {
             self.memory_refused = true;
             return Err(wasmtime::Error::msg("the memory limit is reached"));
         }
+        self.memory_most = self.memory_most.max(desired);
         Ok(true)
     }
 
@@ -117,6 +120,8 @@ pub struct Called<T> {
     pub result: Result<T, Failure>,
     /// Units of fuel it burnt.
     pub fuel: u64,
+    /// Bytes of memory its instance had in the end.
+    pub memory_bytes: usize,
     /// Microseconds it took.
     pub took_micros: u64,
     /// What the module said.
@@ -150,9 +155,10 @@ pub fn call<T>(
     };
     let fuel = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
     let context = store.into_data();
+    let memory_bytes = context.memory_most;
     let result = result.and_then(|result| result.map_err(|error| failure(&error, &context, limits)));
     let took_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    Called { result, fuel, took_micros, logs: context.into_logs() }
+    Called { result, fuel, memory_bytes, took_micros, logs: context.into_logs() }
 }
 
 /// Says in what way a call failed.

@@ -65,6 +65,8 @@ pub struct Evaluation {
     pub result: Result<Answer, Failure>,
     /// Units of fuel it burnt. The same on every run with the same engine version and digest.
     pub fuel: u64,
+    /// Bytes of memory its instance had in the end.
+    pub memory_bytes: usize,
     /// Microseconds it took, instantiation included.
     pub took_micros: u64,
     /// What it said.

@@ -28,6 +28,7 @@ mod load;
 mod module;
 mod replay;
 mod runtime;
+mod schema;
 mod selection;
 mod shadow;
 mod unpack;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::abi::{Abi, Ready, check_imports};
@@ -18,6 +18,7 @@ use crate::error::{EngineError, LoadError};
 use crate::limits::Limits;
 use crate::module::{Binding, Description, Module, Sandbox};
 use crate::runtime::{self, Room};
+use crate::schema;
 
 /// How an engine works.
 #[derive(Debug, Clone)]
@@ -164,7 +165,7 @@ impl Inner {
         let sandbox = &self.sandbox;
         let component = compile::compile(&sandbox.engine, self.compiler.as_ref(), bytes, &sandbox.limits)?;
         let abi = Abi::of(&component)?;
-        check_imports(&component)?;
+        let imports = check_imports(&component)?;
         let unfit =
             |why: String| LoadError::Instantiate { abi: abi.name(), why: clean(&why, sandbox.limits.text_bytes) };
         let ready = Ready::link(abi, &component).map_err(|error| unfit(format!("{error:#}")))?;
@@ -172,11 +173,16 @@ impl Inner {
         let said = sandbox.call(|store| ready.describe(store)).result;
         let said = said.map_err(|failure| LoadError::Describe { why: failure.message })?;
         let description = presentable(said, sandbox.limits.text_bytes)?;
-        Ok(Module { sandbox: sandbox.clone(), ready, abi, digest, description, bytes: bytes.len() })
+        let schema = description.settings_schema.as_deref().map(schema::read).transpose();
+        let schema =
+            schema.map_err(|why| LoadError::Describe { why: format!("its settings' schema is none: {why}") })?;
+        Ok(Module { sandbox: sandbox.clone(), ready, abi, digest, description, bytes: bytes.len(), imports, schema })
     }
 
     fn bind(&self, module: Arc<Module>, settings: &Value) -> Result<Arc<Binding>, LoadError> {
-        let settings = if settings.is_null() { "{}".to_owned() } else { settings.to_string() };
+        let nothing = json!({});
+        let value = if settings.is_null() { &nothing } else { settings };
+        let settings = value.to_string();
         let limits = &self.sandbox.limits;
         if settings.len() > limits.settings_bytes {
             let message = format!("{} bytes, at most {} are allowed", settings.len(), limits.settings_bytes);
@@ -187,6 +193,12 @@ impl Inner {
             path: clean(&path, limits.text_bytes),
             message: clean(&message, limits.text_bytes),
         })?;
+        if let Some(schema) = &module.schema {
+            schema::check(schema, value).map_err(|(path, message)| LoadError::Settings {
+                path: clean(&path, limits.text_bytes),
+                message: clean(&message, limits.text_bytes),
+            })?;
+        }
         let binding = Binding { module, settings };
         dry_run::rehearse(&binding)?;
         Ok(Arc::new(binding))

@@ -54,6 +54,9 @@ pub struct Module {
     pub(crate) digest: String,
     pub(crate) description: Description,
     pub(crate) bytes: usize,
+    pub(crate) imports: Vec<String>,
+    /// What it declares of its settings.
+    pub(crate) schema: Option<serde_json::Value>,
 }
 
 impl fmt::Debug for Module {
@@ -87,6 +90,11 @@ impl Module {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// The interfaces it imports.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
 }
 
 /// A module with its settings, which decide together.
@@ -118,9 +126,9 @@ impl Binding {
     pub fn decide(&self, question: &Question) -> Evaluation {
         let module = &self.module;
         let called = module.sandbox.call(|store| module.ready.decide(store, question, &self.settings));
-        let Called { result, fuel, took_micros, logs } = called;
+        let Called { result, fuel, memory_bytes, took_micros, logs } = called;
         let result = result.and_then(|answer| check(question, answer, module.sandbox.limits.text_bytes));
-        Evaluation { result, fuel, took_micros, logs }
+        Evaluation { result, fuel, memory_bytes, took_micros, logs }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use engine::{Description, built_in_questions};
+use engine::{Description, Module, built_in_questions};
 use serde_json::Value;
 
 /// Which module to look at.
@@ -14,7 +14,7 @@ pub struct Arguments {
     /// The component, plain or packed with zstd or gzip.
     file: PathBuf,
     /// Settings, as JSON, for the module to check and to be rehearsed with.
-    #[arg(long, value_name = "JSON", value_parser = settings)]
+    #[arg(long, value_name = "JSON", value_parser = super::json)]
     settings: Option<Value>,
 }
 
@@ -27,7 +27,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let bytes = std::fs::read(&file).with_context(|| format!("{} could not be read", file.display()))?;
     let size = super::packed(bytes.clone()).map(|packed| packed.len()).ok();
     let (engine, module) = super::load(bytes).await.with_context(|| file.display().to_string())?;
-    print!("{}", text(module.description(), module.abi().name(), module.digest(), module.bytes(), size));
+    print!("{}", Seen::of(&module, size).in_words());
     if let Some(settings) = settings {
         let bound = tokio::task::spawn_blocking(move || engine.bind(module, &settings)).await?;
         bound.context("--settings")?;
@@ -36,23 +36,46 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(description: &Description, contract: &str, digest: &str, bytes: usize, packed: Option<usize>) -> String {
-    let Description { name, version, summary, settings_schema } = description;
-    let packed = packed.map_or_else(String::new, |packed| format!(", {packed} packed with zstd"));
-    let mut text = format!(
-        "module     {name} {version}\nsummary    {summary}\ncontract   {contract}\ndigest     {digest}\nsize       {bytes} bytes{packed}\n"
-    );
-    match settings_schema {
-        Some(schema) => {
-            let _ = writeln!(text, "schema     {}", schema.trim().replace('\n', "\n           "));
-        }
-        None => text.push_str("schema     none given\n"),
-    }
-    text
+/// What there is to show.
+struct Seen<'a> {
+    description: &'a Description,
+    contract: &'a str,
+    world: &'a str,
+    imports: &'a [String],
+    digest: &'a str,
+    bytes: usize,
+    packed: Option<usize>,
 }
 
-fn settings(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"))
+impl<'a> Seen<'a> {
+    fn of(module: &'a Module, packed: Option<usize>) -> Self {
+        Self {
+            description: module.description(),
+            contract: module.abi().name(),
+            world: module.abi().world(),
+            imports: module.imports(),
+            digest: module.digest(),
+            bytes: module.bytes(),
+            packed,
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let Description { name, version, summary, settings_schema } = self.description;
+        let Self { contract, world, imports, digest, bytes, packed, .. } = self;
+        let packed = packed.map_or_else(String::new, |packed| format!(", {packed} packed with zstd"));
+        let imports = if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") };
+        let mut text = format!(
+            "module     {name} {version}\nsummary    {summary}\ncontract   {contract}\nworld      {world}\nimports    {imports}\ndigest     {digest}\nsize       {bytes} bytes{packed}\n"
+        );
+        match settings_schema {
+            Some(schema) => {
+                let _ = writeln!(text, "schema     {}", schema.trim().replace('\n', "\n           "));
+            }
+            None => text.push_str("schema     none given\n"),
+        }
+        text
+    }
 }
 
 #[cfg(test)]
@@ -67,11 +90,22 @@ mod tests {
             summary: "keeps the primary in the first zone of a list".to_owned(),
             settings_schema: Some("{\n  \"type\": \"object\"\n}\n".to_owned()),
         };
-        let text = text(&description, "grampus:primary-selection@0.1.0", "sha256:01", 30_000, Some(10_000));
-        insta::assert_snapshot!(text, @r#"
+        let imports = ["grampus:log/log@0.1.0".to_owned()];
+        let seen = Seen {
+            description: &description,
+            contract: "grampus:primary-selection@0.1.0",
+            world: "grampus:primary-selection/primary-selection@0.1.0",
+            imports: &imports,
+            digest: "sha256:01",
+            bytes: 30_000,
+            packed: Some(10_000),
+        };
+        insta::assert_snapshot!(seen.in_words(), @r#"
         module     prefer-zone 0.1.0
         summary    keeps the primary in the first zone of a list
         contract   grampus:primary-selection@0.1.0
+        world      grampus:primary-selection/primary-selection@0.1.0
+        imports    grampus:log/log@0.1.0
         digest     sha256:01
         size       30000 bytes, 10000 packed with zstd
         schema     {

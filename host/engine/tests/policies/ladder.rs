@@ -69,6 +69,18 @@ fn settings_are_checked_by_the_module_with_their_path() {
 }
 
 #[test]
+fn settings_that_the_module_takes_are_held_against_the_schema_it_declares() {
+    assert!(engine().bind(hostile(), &json!({"do": "nothing", "name": "x".repeat(5_000)})).is_ok());
+    let error = engine().bind(hostile(), &json!({"do": "nothing", "name": "x".repeat(6_000)})).unwrap_err();
+    assert_eq!(error.to_string(), "settings.name: expected at most 5000 characters, found 6000");
+}
+
+#[test]
+fn what_a_component_imports_is_known() {
+    assert_eq!(engine().load(built("prefer-zone")).unwrap().imports(), ["grampus:log/log@0.1.0"]);
+}
+
+#[test]
 fn settings_have_a_size() {
     let error = engine().bind(hostile(), &json!({"name": "x".repeat(70_000)})).unwrap_err();
     assert!(matches!(error, LoadError::Settings { .. }), "{error}");

@@ -1,7 +1,7 @@
 //! Policies are swapped, and whatever is wrong with one is told while the one before goes on deciding.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{TOLD, world};
+use e2e::{NAMESPACE, TOLD, world};
 use kit::{Cluster, Packed};
 use objects::api::PolicyStatus;
 use objects::conditions::POLICY_READY;
@@ -18,6 +18,18 @@ fn names(map: &str, key: &str, settings: Value) -> Value {
 async fn in_force(cluster: &Cluster) -> Result<PolicyStatus> {
     let policies = cluster.status().await?.policies.and_then(|policies| policies.primary_selection);
     policies.context("the status names no policy")
+}
+
+/// Brings a module in as a person does.
+fn push(cluster: &Cluster, name: &str, component: &[u8]) -> Result<()> {
+    let file = std::env::temp_dir().join(format!("grampus-e2e-{name}.wasm"));
+    std::fs::write(&file, component)?;
+    let path = file.to_str().context("a path that is no text")?;
+    let output = cluster.env().plugin(&["policy", "push", name, path, "-n", NAMESPACE])?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "push: {said}{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(said.contains(&format!("configmap/{name} key policy.wasm.zst: {name}")), "push said: {said}");
+    std::fs::remove_file(&file).context("removing the module that was pushed")
 }
 
 /// Back to what the shared cluster has.
@@ -67,7 +79,7 @@ fn a_swapped_policy_decides_and_nothing_restarts() {
         let status = cluster.status().await?;
         let wanted = status.members.iter().rev().find(|member| member.name != primary).context("no replica")?.clone();
         let zone = wanted.zone.clone().context("no zone")?;
-        cluster.apply_policy("prefer-zone", "policy.wasm.zst", &world().prefer_zone.packed, Packed::Labelled).await?;
+        push(&cluster, "prefer-zone", &world().prefer_zone.component)?;
         cluster.patch_spec(names("prefer-zone", "policy.wasm.zst", json!({ "zones": [zone] }))).await?;
         wait_in_force(&cluster, "prefer-zone").await?;
         let operated = cluster.switchover(None).await?;

@@ -109,6 +109,8 @@ fn recurse(depth: u64) -> u64 {
 
 grampus_policy::primary_selection! {
     summary: "misbehaves as told, for tests",
+    // It does not check this itself.
+    settings_schema: r#"{"type": "object", "properties": {"name": {"type": "string", "maxLength": 5000}}}"#,
     settings: Settings,
     check: check,
     decide: decide,

@@ -1,0 +1,10 @@
+//! What authors of policies do, with the program that they use and without a cluster.
+
+#![allow(clippy::unwrap_used, reason = "a test may end so")]
+
+#[path = "author/commands.rs"]
+mod commands;
+#[path = "author/program.rs"]
+mod program;
+#[path = "author/tutorial.rs"]
+mod tutorial;

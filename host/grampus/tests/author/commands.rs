@@ -1,0 +1,104 @@
+//! The commands about policies, one by one.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::program::{PACKED_BYTES, grampus, root};
+
+/// The default, as it is embedded.
+fn most_advanced() -> String {
+    root().join("host/engine/embedded/most-advanced.wasm.zst").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_policies_of_this_tree_decide_as_their_scenarios_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut names: Vec<String> = std::fs::read_dir(root().join("policies"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        let module = directory.path().join(format!("{name}.wasm"));
+        let component = engine::build::policy(&name).unwrap();
+        std::fs::write(&module, &component).unwrap();
+        let packed = engine::build::pack(&component).unwrap().len();
+        assert!(packed <= PACKED_BYTES, "{name} has {packed} bytes when packed");
+        let scenarios = root().join("policies").join(&name).join("scenarios.yaml");
+        let ended =
+            grampus(directory.path(), &["policy", "test", module.to_str().unwrap(), scenarios.to_str().unwrap()]);
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.text);
+    }
+}
+
+#[test]
+fn an_answer_that_was_not_expected_ends_with_1_and_says_what_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let wrong = "scenarios: [{name: nobody else, members: [{name: shop-0}, {name: shop-1}], expect: {chosen: shop-1}}]";
+    std::fs::write(directory.path().join("wrong.yaml"), wrong).unwrap();
+    let ended = grampus(directory.path(), &["policy", "test", &most_advanced(), "wrong.yaml"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.text);
+    for line in ["FAILED  nobody else", "- chosen: shop-1", "+ chosen: shop-0", "1 scenario, 1 failed"] {
+        assert!(ended.text.contains(line), "{line} is missing in: {}", ended.text);
+    }
+    let nothing = grampus(directory.path(), &["policy", "test", &most_advanced(), "wrong.yaml", "--only", "xyz"]);
+    assert_ne!(nothing.code, Some(0), "a test of nothing passed: {}", nothing.text);
+}
+
+#[test]
+fn a_panic_is_told_with_its_words_and_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("hostile.wasm"), engine::build::policy("hostile").unwrap()).unwrap();
+    for settings in ["{do: trap}", "{do: trap, afterRehearsal: true}"] {
+        let asked = format!(
+            "settings: {settings}\nscenarios: [{{name: a panic, members: [{{name: shop-0}}], expect: {{chosen: shop-0}}}}]"
+        );
+        std::fs::write(directory.path().join("panic.yaml"), asked).unwrap();
+        let ended = grampus(directory.path(), &["policy", "test", "hostile.wasm", "panic.yaml"]);
+        assert_eq!(ended.code, Some(1), "{}", ended.text);
+        for words in [
+            "- chosen: shop-0",
+            "+ none: ",
+            "it crashed: panicked at host/engine/tests/hostile/src/lib.rs:",
+            "told to panic",
+        ] {
+            assert!(ended.text.contains(words), "{words} is missing in: {}", ended.text);
+        }
+    }
+}
+
+#[test]
+fn a_crate_is_never_made_over_something() {
+    let directory = tempfile::tempdir().unwrap();
+    let there = directory.path().join("avoid-zone");
+    std::fs::create_dir(&there).unwrap();
+    let ended = grampus(directory.path(), &["policy", "new", "avoid-zone"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.text.contains("avoid-zone is there already"), "{}", ended.text);
+    assert!(is_empty(&there), "something was written");
+}
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).unwrap().next().is_none()
+}
+
+#[test]
+fn a_bench_measures_every_size_of_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = grampus(directory.path(), &["policy", "bench", &most_advanced(), "--calls", "20", "--json"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    let json = ended.text.rsplit_once('}').map(|(json, _)| format!("{json}}}")).unwrap();
+    let told: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(told["module"], "most-advanced");
+    let rows = told["rows"].as_array().unwrap();
+    let members: Vec<u64> = rows.iter().map(|row| row["members"].as_u64().unwrap()).collect();
+    assert_eq!(members, [3, 7, 9, 100]);
+    let fuel: Vec<u64> = rows.iter().map(|row| row["fuel"].as_u64().unwrap()).collect();
+    assert!(fuel.is_sorted_by(|a, b| a < b), "more members cost no more fuel: {fuel:?}");
+    for row in rows {
+        assert!(row["p50Ns"].as_u64().unwrap() <= row["p99Ns"].as_u64().unwrap(), "{row}");
+        assert!((1..=16 << 20).contains(&row["memoryBytes"].as_u64().unwrap()), "{row}");
+    }
+}

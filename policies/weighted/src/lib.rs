@@ -1,0 +1,170 @@
+//! Adds up points for labels, zones and nodes, and rules members out that must not lead.
+//!
+//! Every rule that fits a member adds its weight, which may be negative; the most points win. Work left before a
+//! member can open takes points off. Between equals the one with the least work left leads, as in `most-advanced`.
+//! It must never choose a member that must not lead: where nobody else is left, it holds and says why.
+
+use grampus_policy::SettingsError;
+use grampus_policy::primary_selection::{Answer, Candidate, Policy, Question};
+use serde::Deserialize;
+
+/// What can be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Weighted {
+    /// What is worth how much.
+    #[serde(default)]
+    pub weights: Vec<Weight>,
+    /// Whom to rule out: a member that fits any of these.
+    #[serde(default)]
+    pub must_not: Vec<Trait>,
+    /// So many transactions left to execute (one that is missing counts double) take one point off. Without it,
+    /// work only tells equals apart.
+    #[serde(default)]
+    pub transactions_per_point: Option<u64>,
+}
+
+/// A trait and what it is worth.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weight {
+    /// The key of a label of the pod.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The label's value; any value if not given.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// The zone of the node.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// The name of the node.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// The points. A 32-bit number, so that no sum of rules comes near the end of what a score can hold.
+    pub weight: i32,
+}
+
+/// Something that a member is or has: exactly one of label, zone and node.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trait {
+    /// The key of a label of the pod.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The label's value; any value if not given.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// The zone of the node.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// The name of the node.
+    #[serde(default)]
+    pub node: Option<String>,
+}
+
+/// What a rule looks for.
+#[derive(Debug, Clone, Copy)]
+enum Sought<'a> {
+    Label(&'a str, Option<&'a str>),
+    Zone(&'a str),
+    Node(&'a str),
+}
+
+impl Weight {
+    fn sought(&self) -> Option<Sought<'_>> {
+        sought(&self.label, &self.value, &self.zone, &self.node)
+    }
+}
+
+impl Trait {
+    fn sought(&self) -> Option<Sought<'_>> {
+        sought(&self.label, &self.value, &self.zone, &self.node)
+    }
+}
+
+/// None where a rule names nothing, too much, or a value without a label.
+fn sought<'a>(
+    label: &'a Option<String>,
+    value: &'a Option<String>,
+    zone: &'a Option<String>,
+    node: &'a Option<String>,
+) -> Option<Sought<'a>> {
+    match (label.as_deref(), value.as_deref(), zone.as_deref(), node.as_deref()) {
+        (Some(key), value, None, None) => Some(Sought::Label(key, value)),
+        (None, None, Some(zone), None) => Some(Sought::Zone(zone)),
+        (None, None, None, Some(node)) => Some(Sought::Node(node)),
+        _ => None,
+    }
+}
+
+impl Sought<'_> {
+    /// Why the candidate fits, if it does.
+    fn fits(self, candidate: &Candidate) -> Option<String> {
+        match self {
+            Self::Label(key, wanted) => {
+                let value = candidate.label(key)?;
+                wanted.is_none_or(|wanted| wanted == value).then(|| format!("is labelled {key}={value}"))
+            }
+            Self::Zone(zone) => (candidate.zone == zone).then(|| format!("is in zone {zone}")),
+            Self::Node(node) => (candidate.node == node).then(|| format!("runs on {node}")),
+        }
+    }
+
+    fn is_named(self) -> bool {
+        let (Self::Label(name, _) | Self::Zone(name) | Self::Node(name)) = self;
+        !name.is_empty()
+    }
+}
+
+impl Policy for Weighted {
+    fn check(&self) -> Result<(), SettingsError> {
+        if self.weights.is_empty() && self.must_not.is_empty() {
+            return Err(SettingsError::at("", "give at least one rule in weights or mustNot"));
+        }
+        if self.transactions_per_point == Some(0) {
+            return Err(SettingsError::at("transactionsPerPoint", "expected at least 1; leave it out for none"));
+        }
+        let weights = self.weights.iter().map(Weight::sought).enumerate().map(|rule| ("weights", rule));
+        let bans = self.must_not.iter().map(Trait::sought).enumerate().map(|rule| ("mustNot", rule));
+        for (list, (at, sought)) in weights.chain(bans) {
+            if !sought.is_some_and(Sought::is_named) {
+                let path = format!("{list}[{at}]");
+                return Err(SettingsError::at(
+                    path,
+                    "expected exactly one of label (with or without value), zone and node",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&self, question: &Question) -> Answer {
+        question
+            .weigh(|candidate, scales| {
+                for ban in &self.must_not {
+                    if let Some(why) = ban.sought().and_then(|sought| sought.fits(candidate)) {
+                        scales.veto(format!("{why}, which must not lead"));
+                    }
+                }
+                for rule in &self.weights {
+                    if let Some(why) = rule.sought().and_then(|sought| sought.fits(candidate)) {
+                        scales.add(i64::from(rule.weight), why);
+                    }
+                }
+                if let Some(most) = self.transactions_per_point {
+                    let off = i64::try_from(candidate.work() / most.max(1)).unwrap_or(i64::MAX);
+                    scales.add_if(off > 0, -off, "for the work left");
+                }
+            })
+            .into_answer()
+    }
+}
+
+grampus_policy::primary_selection! {
+    summary: "adds up the weights of labels, zones and nodes, and rules out who must not lead",
+    settings_schema: include_str!("settings.schema.json"),
+    policy: Weighted,
+}
+
+#[cfg(test)]
+mod tests;
