@@ -141,7 +141,7 @@ impl Attempt {
             digest: module.digest().to_owned(),
             source,
         };
-        let Evaluation { result, fuel, took_micros, logs } = binding.decide(question);
+        let Evaluation { result, fuel, took_micros, logs, memory_bytes: _ } = binding.decide(question);
         let said = match result {
             Ok(answer) => Said::Answered(answer),
             Err(failure) => Said::Failed(failure),
