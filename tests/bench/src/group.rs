@@ -56,7 +56,8 @@ fn last_words(cluster: &Cluster, plain: &Plain) -> String {
 
 async fn gaps(step: &kit::Step, plain: &Plain, times: usize) -> Result<Vec<Duration>> {
     let seeds: Vec<_> = plain.members.iter().map(|member| format!("{}:33061", member.login.host)).collect();
-    let seeds = format!("SET PERSIST group_replication_group_seeds='{}'", seeds.join(","));
+    // For the life of a server only: one that was killed is told again.
+    let seeds = format!("SET GLOBAL group_replication_group_seeds='{}'", seeds.join(","));
     let recovery = format!(
         "CHANGE REPLICATION SOURCE TO SOURCE_USER='root', SOURCE_PASSWORD='{}' FOR CHANNEL 'group_replication_recovery'",
         plain.members[0].login.password
@@ -78,12 +79,12 @@ async fn gaps(step: &kit::Step, plain: &Plain, times: usize) -> Result<Vec<Durat
     let mut gaps = Vec::new();
     for number in 1..=times {
         step.tell(&format!("{number} of {times}"));
-        gaps.push(one_kill(plain).await?);
+        gaps.push(one_kill(plain, &seeds).await?);
     }
     Ok(gaps)
 }
 
-async fn one_kill(plain: &Plain) -> Result<Duration> {
+async fn one_kill(plain: &Plain, seeds: &str) -> Result<Duration> {
     let primary = whole(plain).await?;
     // The primary first, so that the table can be made.
     let logins: Vec<Login> = (0..plain.members.len()).map(|step| plain.login((primary + step) % 3)).collect();
@@ -95,7 +96,7 @@ async fn one_kill(plain: &Plain) -> Result<Duration> {
     sleep(Duration::from_secs(1)).await;
     let ledger = writer.stop().await?;
     let gap = ledger.longest_outage(killed).context("nothing was written after the kill")?;
-    plain.up(primary).await?.run(&["START GROUP_REPLICATION"]).await?;
+    plain.up(primary).await?.run(&[seeds, "START GROUP_REPLICATION"]).await?;
     whole(plain).await?;
     Ok(gap.lasted())
 }
