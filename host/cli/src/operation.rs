@@ -11,11 +11,13 @@ use futures::StreamExt as _;
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::watcher::watch_object;
 use kube::{Api, ResourceExt as _};
-use objects::api::{MysqlCluster, MysqlOperation, MysqlOperationSpec, MysqlOperationStatus, MysqlTopology, names};
+use objects::api::{
+    MysqlCluster, MysqlOperation, MysqlOperationSpec, MysqlOperationStatus, MysqlTopology, Outcome, names,
+};
 use tokio::time::{Instant, sleep_until};
 
 use crate::site::{Site, explained};
-use crate::style::Style;
+use crate::style::{Style, Tone};
 
 /// How long an operation may lie untouched before it is said that nobody seems to work.
 const UNTOUCHED: Duration = Duration::from_secs(5);
@@ -85,11 +87,29 @@ async fn ask(
     follow(operations, &created, timeout).await.map(Some)
 }
 
+/// The voting member of a cluster that a person means, as [`member`] says.
+///
+/// # Errors
+/// The record could not be read, or there is no such member.
+pub async fn named(site: &Site, cluster: &MysqlCluster, argument: &str, wanted: &str) -> anyhow::Result<String> {
+    member(argument, &cluster.name_any(), wanted, &voters(site, cluster).await?)
+}
+
+/// What came of an operation that only its message tells of, and whether it is what was asked for. `failed` is what is
+/// said before the reason where it is not.
+pub fn told(status: &MysqlOperationStatus, style: Style, failed: &str) -> (String, bool) {
+    let message = status.message.as_deref().unwrap_or("no reason was given");
+    if status.outcome == Some(Outcome::Succeeded) {
+        return (style.text(message, Tone::Leading), true);
+    }
+    (style.text(&format!("{failed}: {message}"), Tone::Bad), false)
+}
+
 /// The members that vote by the record or, before there is one, those that the operator knows of.
 ///
 /// # Errors
 /// The record could not be read.
-pub async fn voters(site: &Site, cluster: &MysqlCluster) -> anyhow::Result<Vec<String>> {
+async fn voters(site: &Site, cluster: &MysqlCluster) -> anyhow::Result<Vec<String>> {
     let name = cluster.name_any();
     let records: Api<MysqlTopology> = site.api();
     let record = records.get_opt(&name).await;
@@ -104,7 +124,7 @@ pub async fn voters(site: &Site, cluster: &MysqlCluster) -> anyhow::Result<Vec<S
 ///
 /// # Errors
 /// There is no such member; the error names those there are.
-pub fn member(argument: &str, cluster: &str, wanted: &str, voters: &[String]) -> anyhow::Result<String> {
+fn member(argument: &str, cluster: &str, wanted: &str, voters: &[String]) -> anyhow::Result<String> {
     let meant = match wanted.parse::<u32>() {
         Ok(ordinal) => names::member(cluster, ordinal),
         Err(_) => wanted.to_owned(),

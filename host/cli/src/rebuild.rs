@@ -6,11 +6,11 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use objects::api::{MemberRole, MysqlCluster, MysqlOperationSpec, MysqlOperationStatus, OperationType, Outcome};
+use objects::api::{MemberRole, MysqlCluster, MysqlOperationSpec, MysqlOperationStatus, OperationType};
 
 use crate::operation::{self, Patience};
 use crate::site::Target;
-use crate::style::{Style, Tone};
+use crate::style::Style;
 
 /// Whose data.
 #[derive(Debug, clap::Args)]
@@ -37,8 +37,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let site = arguments.target.connect().await?;
     let name = arguments.cluster.as_str();
     let cluster = operation::cluster(&site, name).await?;
-    let voters = operation::voters(&site, &cluster).await?;
-    let member = operation::member("POD", name, &arguments.member, &voters)?;
+    let member = operation::named(&site, &cluster, "POD", &arguments.member).await?;
     let question = consequence(&cluster, &member)?;
     if !arguments.yes && !confirmed(&question)? {
         bail!("nothing was asked for");
@@ -83,15 +82,13 @@ fn confirmed(question: &str) -> anyhow::Result<bool> {
 
 /// What came of it, and whether it is what was asked for.
 fn outcome(member: &str, status: &MysqlOperationStatus, style: Style) -> (String, bool) {
-    let message = status.message.as_deref().unwrap_or("no reason was given");
-    if status.outcome == Some(Outcome::Succeeded) {
-        return (style.text(message, Tone::Leading), true);
-    }
-    (style.text(&format!("{member} was not rebuilt: {message}"), Tone::Bad), false)
+    operation::told(status, style, &format!("{member} was not rebuilt"))
 }
 
 #[cfg(test)]
 mod tests {
+    use objects::api::Outcome;
+
     use super::*;
 
     fn cluster(role: &str) -> MysqlCluster {

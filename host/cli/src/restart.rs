@@ -4,11 +4,11 @@
 
 use std::process::ExitCode;
 
-use objects::api::{MysqlOperationSpec, MysqlOperationStatus, OperationType, Outcome};
+use objects::api::{MysqlOperationSpec, MysqlOperationStatus, OperationType};
 
 use crate::operation::{self, Patience};
 use crate::site::Target;
-use crate::style::{Style, Tone};
+use crate::style::Style;
 
 /// Whose pods.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let name = arguments.cluster.as_str();
     let cluster = operation::cluster(&site, name).await?;
     let member = match &arguments.member {
-        Some(wanted) => Some(operation::member("--member", name, wanted, &operation::voters(&site, &cluster).await?)?),
+        Some(wanted) => Some(operation::named(&site, &cluster, "--member", wanted).await?),
         None => None,
     };
     let spec = MysqlOperationSpec {
@@ -47,15 +47,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 /// What came of it, and whether it is what was asked for.
 fn outcome(cluster: &str, status: &MysqlOperationStatus, style: Style) -> (String, bool) {
-    let message = status.message.as_deref().unwrap_or("no reason was given");
-    if status.outcome == Some(Outcome::Succeeded) {
-        return (style.text(message, Tone::Leading), true);
-    }
-    (style.text(&format!("{cluster} was not restarted as asked: {message}"), Tone::Bad), false)
+    operation::told(status, style, &format!("{cluster} was not restarted as asked"))
 }
 
 #[cfg(test)]
 mod tests {
+    use objects::api::Outcome;
+
     use super::*;
 
     #[test]

@@ -33,7 +33,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let name = arguments.cluster.as_str();
     let cluster = operation::cluster(&site, name).await?;
     let to = match &arguments.to {
-        Some(wanted) => Some(operation::member("--to", name, wanted, &operation::voters(&site, &cluster).await?)?),
+        Some(wanted) => Some(operation::named(&site, &cluster, "--to", wanted).await?),
         None => None,
     };
     let spec = MysqlOperationSpec {

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
+pub use engine::chosen;
 use engine::{Binding, Compiler, Engine, LoadError, Module, Options, built_in_questions};
 use serde_json::Value;
-use topology::decision::{Answer, Question};
+use topology::decision::Question;
 
 /// The program that compiles: this crate's own, because a test has no hidden subcommand.
 pub fn compiler() -> Compiler {
@@ -53,12 +54,4 @@ pub fn question(name: &str) -> Question {
 /// Three members, the first gone, the second with a transaction left to apply, the third up to date.
 pub fn three() -> Question {
     question("three members, two equal")
-}
-
-/// Who was chosen.
-pub fn chosen(answer: &Answer) -> Option<&str> {
-    match answer {
-        Answer::Promote { candidate, .. } => Some(candidate),
-        Answer::Hold { .. } => None,
-    }
 }
