@@ -41,10 +41,20 @@ struct Arguments {
     /// Where the report is written, as text.
     #[arg(long, default_value = "target/chaos.txt")]
     output: PathBuf,
+    /// Where each fault is written as a line of JSON, after the lines of earlier runs.
+    #[arg(long, default_value = "target/chaos.jsonl")]
+    log: PathBuf,
+    /// Hurts nothing, and only reports every fault of the log together.
+    #[arg(long)]
+    summary: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.summary {
+        print!("{}", Report::read(&arguments.log)?);
+        return Ok(());
+    }
     let steps = Steps::new(true);
     let kinds: Vec<_> = Scenario::ALL
         .into_iter()
@@ -52,11 +62,12 @@ fn main() -> Result<()> {
         .collect();
     ensure!(!kinds.is_empty(), "no fault is called so; there are: {:?}", Scenario::ALL.map(|kind| kind.to_string()));
     let env = Arc::new(Environment::up(&steps)?);
-    let mut report = Report::new(arguments.seed, arguments.writers);
+    let mut report = Report::default();
     println!("  seed {}", arguments.seed);
     let result = env.block_on(play(&env, &arguments, &kinds, &mut report));
-    let text = report.to_string();
+    let text = format!("{report}seed {}, {} writers\n", arguments.seed, arguments.writers);
     println!("{text}");
+    report.append(&arguments.log)?;
     if let Some(directory) = arguments.output.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -97,7 +108,7 @@ async fn play(env: &Arc<Environment>, arguments: &Arguments, kinds: &[Scenario],
         let run = run.with_context(|| format!("fault {number}, {kind}, seed {}", arguments.seed))?;
         println!("  {number:>4}  {run}");
         let verdict = run.hold();
-        report.add(run);
+        report.add(&run);
         verdict.with_context(|| format!("fault {number}, {kind}, seed {}", arguments.seed))?;
     }
     cluster.remove().await
