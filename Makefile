@@ -7,7 +7,7 @@ export PATH := $(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH)
 BUILT := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test e2e chaos soak bench fmt crds
+.PHONY: help setup demo demo-down test e2e chaos soak bench fmt crds manifests
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -37,6 +37,9 @@ bench: setup ## measure how long things take; prints a table and writes target/b
 
 fmt: ## format the tree
 	@cargo fmt --all
+
+manifests: crds ## write deploy/operator.yaml from the chart, too
+	@deploy/render.sh
 
 crds: ## write deploy/crds from the types
 	@UPDATE=1 cargo test --package objects --test crds

@@ -11,6 +11,7 @@ use objects::api::{MysqlCluster, MysqlOperation};
 use objects::validate::{InstallationDefaults, validate};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
@@ -68,6 +69,26 @@ fn the_examples_are_valid() {
         }
     }
     assert!(seen >= 2);
+}
+
+/// Rendering needs Helm, which a test of objects must not; so the file names the chart it was rendered from.
+#[test]
+fn the_manifest_was_rendered_from_this_chart() {
+    let chart = deploy().join("chart");
+    let sum = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
+    let mut names: Vec<_> = fs::read_dir(&chart)
+        .unwrap()
+        .chain(fs::read_dir(chart.join("templates")).unwrap())
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| entry.path().strip_prefix(&chart).unwrap().display().to_string())
+        .collect();
+    names.sort();
+    // As `sha256sum` lists files.
+    let line = |name: &String| format!("{}  ./{name}\n", sum(&fs::read(chart.join(name)).unwrap()));
+    let digest = sum(names.iter().map(line).collect::<String>().as_bytes());
+    let manifest = fs::read_to_string(deploy().join("operator.yaml")).unwrap();
+    assert!(manifest.lines().next().unwrap().contains(&digest), "the chart has changed: `make manifests` renders it anew");
 }
 
 #[test]
