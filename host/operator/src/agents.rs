@@ -36,11 +36,15 @@ pub enum Seen {
         report: Arc<MemberReport>,
         /// When it last said anything.
         at: Instant,
+        /// Since when it has done so.
+        since: Instant,
     },
     /// It does not answer.
     Unreachable {
         /// Since when.
         since: Instant,
+        /// When the last attempt began; until the first fails, when it last said anything.
+        tried: Instant,
         /// Why.
         error: String,
     },
@@ -77,7 +81,9 @@ impl Link {
     /// began there goes on. It is up only while `in_reach` says that the API server is. Every change wakes `wake`.
     pub fn open(target: Target, before: Seen, in_reach: watch::Receiver<bool>, wake: Arc<Notify>) -> Self {
         let before = match before {
-            Seen::Known { .. } => Seen::Unreachable { since: Instant::now(), error: "its pod was replaced".to_owned() },
+            Seen::Known { at, .. } => {
+                Seen::Unreachable { since: Instant::now(), tried: at, error: "its pod was replaced".to_owned() }
+            }
             other => other,
         };
         let shared = Arc::new(Shared {
@@ -142,6 +148,7 @@ impl Caller {
     /// As [`Caller::command`].
     pub async fn probe(&self, within: Duration) -> Result<MemberReport, String> {
         let connection = self.shared.connection().ok_or("there is no connection to its agent")?;
+        let asked = Instant::now();
         let error = match timeout(within, connection.report()).await {
             Ok(Ok(Heartbeat { report: Some(report), .. })) => {
                 self.shared.known((*report).clone());
@@ -151,7 +158,7 @@ impl Caller {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer to a probe within {} ms", within.as_millis()),
         };
-        self.shared.unreachable(error.clone());
+        self.shared.unreachable(error.clone(), asked);
         self.shared.hang_up.notify_one();
         Err(error)
     }
@@ -167,7 +174,11 @@ impl Shared {
     }
 
     fn known(&self, report: MemberReport) {
-        self.seen.send_replace(Seen::Known { report: Arc::new(report), at: Instant::now() });
+        let now = Instant::now();
+        self.seen.send_modify(|seen| {
+            let since = if let Seen::Known { since, .. } = seen { *since } else { now };
+            *seen = Seen::Known { report: Arc::new(report), at: now, since };
+        });
         self.wake.notify_one();
     }
 
@@ -181,20 +192,17 @@ impl Shared {
         });
     }
 
-    fn unreachable(&self, error: String) {
-        let began = self.seen.send_if_modified(|seen| match seen {
-            Seen::Unreachable { error: last, .. } => {
-                *last = error;
-                false
-            }
-            Seen::NotProbed | Seen::Known { .. } => {
-                *seen = Seen::Unreachable { since: Instant::now(), error };
-                true
-            }
+    /// An attempt that began at `tried` has failed. Every one is told: the last may be the proof that was waited for.
+    fn unreachable(&self, error: String, tried: Instant) {
+        self.seen.send_modify(|seen| {
+            let (since, tried) = match seen {
+                Seen::Unreachable { since, .. } => (*since, tried),
+                Seen::Known { at, .. } => (Instant::now(), tried.max(*at)),
+                Seen::NotProbed => (Instant::now(), tried),
+            };
+            *seen = Seen::Unreachable { since, tried, error };
         });
-        if began {
-            self.wake.notify_one();
-        }
+        self.wake.notify_one();
     }
 }
 
@@ -203,7 +211,7 @@ async fn keep(target: Target, shared: Arc<Shared>, mut in_reach: watch::Receiver
     let mut retry = interval(RETRY_EVERY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while in_reach.wait_for(|in_reach| *in_reach).await.is_ok() {
-        retry.tick().await;
+        let tried = retry.tick().await;
         let error = tokio::select! {
             error = listen(&target, &shared) => Some(error),
             () = shared.hang_up.notified() => Some("it did not answer a probe".to_owned()),
@@ -211,7 +219,7 @@ async fn keep(target: Target, shared: Arc<Shared>, mut in_reach: watch::Receiver
         };
         shared.set_connection(None);
         match error {
-            Some(error) => shared.unreachable(error),
+            Some(error) => shared.unreachable(error, tried),
             // Nobody asked it, so its silence says nothing.
             None => drop(shared.seen.send_replace(Seen::NotProbed)),
         }

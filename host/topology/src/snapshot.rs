@@ -205,12 +205,16 @@ pub enum Probe {
         report: Box<MemberReport>,
         /// How old that is, in milliseconds. A report is pushed when something changes, so age alone is no sign.
         age_ms: u64,
+        /// How long ago the connection came about, in milliseconds.
+        connected_ms: u64,
     },
     /// It does not answer.
     #[serde(rename_all = "camelCase")]
     Unreachable {
         /// For how long, in milliseconds.
         for_ms: u64,
+        /// How long ago the last attempt that failed began, in milliseconds; what it was last heard to say counts as one.
+        tried_ms: u64,
         /// Why, in the words of the connection.
         error: String,
     },

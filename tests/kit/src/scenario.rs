@@ -93,6 +93,20 @@ impl Scenario {
         Self::PrimaryKilledInASwitchover,
     ];
 
+    /// Whether it happens to the primary's mysqld, or to what it is reached by. Where it does not, nobody may be put in its
+    /// place.
+    pub fn takes_the_primary(self) -> bool {
+        !matches!(
+            self,
+            Self::PrimaryAgentHangs
+                | Self::ReplicaKilled
+                | Self::ReplicaHangs
+                | Self::ReplicaCutOff
+                | Self::OperatorKilled
+                | Self::ApiServerCutOff
+        )
+    }
+
     /// Does it. What has to be undone is in the answer, also where something failed on the way.
     pub async fn strike(self, cluster: &Cluster) -> Struck {
         let mut struck = Struck { at: Instant::now(), undo: Vec::new(), failed: None };

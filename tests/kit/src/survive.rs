@@ -36,7 +36,7 @@ pub struct Survived {
 }
 
 impl Survived {
-    /// That nothing was lost and that no two servers acknowledged at the same time. Rows that could not be read back at
+    /// That nothing was lost, that no two servers acknowledged at the same time, and that no healthy primary was replaced. Rows that could not be read back at
     /// once are told and not yet demanded to be none: one in 25,000 was seen, and why is not known.
     ///
     /// # Errors
@@ -45,6 +45,7 @@ impl Survived {
         self.verdict.hold()?;
         let (changes, epochs) = (self.verdict.changes, self.epochs);
         ensure!(changes <= epochs, "the acknowledging server changed {changes} times in {epochs} epochs: two writers");
+        ensure!(epochs == 0 || self.kind.takes_the_primary(), "a primary that nothing happened to was replaced");
         Ok(())
     }
 }

@@ -46,6 +46,10 @@ const QUIET_PASS: Duration = Duration::from_secs(1);
 /// The same while something is not as it should be.
 const BUSY_PASS: Duration = Duration::from_millis(200);
 
+/// How long the API server may take to show a record, before what was decided meanwhile counts as old: a hundred times
+/// what it takes as a rule, and less than any failover that it can wait for.
+const LATE: Duration = Duration::from_millis(500);
+
 /// How many passes may follow one another at once because each changed the record. A failover takes four.
 const CONSECUTIVE: usize = 8;
 
@@ -64,6 +68,8 @@ pub struct Cluster {
     written_by_us: Option<Versioned>,
     turns: Turns,
     loaded: bool,
+    /// When a claim was last put off because the API server answered late.
+    answered_late: Option<Instant>,
     records: Records,
     pub(super) board: Board,
     endpoints: Endpoints,
@@ -93,6 +99,7 @@ impl Cluster {
             turns: Turns::default(),
             doubt: Doubt::default(),
             loaded: false,
+            answered_late: None,
             board: Board::default(),
             granted: None,
             outlook: Outlook::default(),
@@ -268,6 +275,9 @@ impl Cluster {
         because: &str,
         object: &MysqlCluster,
     ) -> anyhow::Result<bool> {
+        if to.phase == Phase::Freezing && self.comes_late().await? {
+            return Ok(true);
+        }
         let owner = kube::Resource::controller_owner_ref(object, &());
         match self.records.replace(&self.key.name, self.record.as_ref(), to, owner).await {
             Ok(written) => {
@@ -294,6 +304,24 @@ impl Cluster {
                 Err(error.into())
             }
         }
+    }
+
+    /// Whether the API server took so long to show the record that a claim should be decided anew. What is sent to it
+    /// while this operator is cut off arrives when it is not any more, whatever is true by then. What was decided after
+    /// such an answer is not asked for another: an API server that is only slow holds up no failover.
+    async fn comes_late(&mut self) -> anyhow::Result<bool> {
+        if self.answered_late.is_some_and(|at| at.elapsed() < LATE) {
+            return Ok(false);
+        }
+        let asked = Instant::now();
+        let record = self.records.read(&self.key.name).await?;
+        let late = asked.elapsed() >= LATE;
+        if late {
+            tracing::info!(cluster = %self.key, "the API server answered late; the claim is decided anew");
+            self.answered_late = Some(Instant::now());
+            self.take(record);
+        }
+        Ok(late)
     }
 
     fn probe(&self, member: &str) {

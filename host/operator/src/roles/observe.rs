@@ -69,10 +69,14 @@ fn view(cluster: &Cluster, ordinal: u32, name: String) -> MemberView {
     let pod = pod.filter(|pod| pod.labels().get(labels::CLUSTER) == Some(&cluster.key.name));
     let probe = match cluster.links.get(&name).map(crate::agents::Link::seen) {
         None | Some(Seen::NotProbed) => Probe::NotProbed,
-        Some(Seen::Known { report, at }) => {
-            Probe::Known { report: Box::new((*report).clone()), age_ms: millis(at.elapsed()) }
+        Some(Seen::Known { report, at, since }) => Probe::Known {
+            report: Box::new((*report).clone()),
+            age_ms: millis(at.elapsed()),
+            connected_ms: millis(since.elapsed()),
+        },
+        Some(Seen::Unreachable { since, tried, error }) => {
+            Probe::Unreachable { for_ms: millis(since.elapsed()), tried_ms: millis(tried.elapsed()), error }
         }
-        Some(Seen::Unreachable { since, error }) => Probe::Unreachable { for_ms: millis(since.elapsed()), error },
     };
     let available = cluster.is_available(&name);
     MemberView { pod: pod.map(|pod| pod_facts(cluster, &pod)), probe, available, ordinal, name }

@@ -77,8 +77,17 @@ pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
             let why = format!("mysqld of {} has not answered for {} s", record.primary, for_ms / 1_000);
             witnessed(snapshot, record, why)
         }
-        (Probe::Unreachable { error, .. }, None) => {
-            witnessed(snapshot, record, format!("the agent of {} does not answer ({error})", record.primary))
+        (Probe::Unreachable { error, tried_ms, .. }, None) => {
+            let why = format!("the agent of {} does not answer ({error})", record.primary);
+            let unproved = unproved(snapshot, record, *tried_ms);
+            if unproved.is_empty() {
+                return witnessed(snapshot, record, why);
+            }
+            let others = unproved.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ");
+            let why = format!("{why}, and whether {others} would have been heard meanwhile is being asked");
+            assessment.waiting.push(Waiting::Suspicion { why });
+            assessment.steps = ask(unproved);
+            assessment
         }
         (Probe::NotProbed | Probe::Known { .. }, None) => {
             let why = format!("the agent of {} has not been reached yet", record.primary);
@@ -116,6 +125,24 @@ fn closed(snapshot: &Snapshot, record: &Record, primary: &MemberView, facts: &Se
         command(&mut assessment, primary, Order::Promote { source: None, required: record.base.clone() });
     }
     assessment
+}
+
+/// Members without which a freeze could not end, and which were not in touch with this operator over the whole of its last
+/// attempt to reach the primary: from before it began, and heard since. While it may be the operator that is cut off, the
+/// primary's silence proves nothing, and neither does a connection on which nothing was said. When the cut is over, the
+/// members are heard again one after the other, and the primary perhaps last.
+fn unproved<'a>(snapshot: &'a Snapshot, record: &'a Record, tried_ms: u64) -> Vec<&'a MemberView> {
+    let fit = voters(snapshot, record).filter(|member| member.in_good_standing(record) && member.server().is_some());
+    let (proved, unproved): (Vec<_>, Vec<_>) = fit.partition(|member| {
+        let Probe::Known { age_ms, connected_ms, .. } = &member.probe else { return false };
+        *connected_ms >= tried_ms && *age_ms <= tried_ms
+    });
+    let needed = record.freeze_quorum();
+    if proved.len() < needed && proved.len() + unproved.len() >= needed { unproved } else { Vec::new() }
+}
+
+fn ask(members: Vec<&MemberView>) -> Vec<Step> {
+    members.into_iter().map(|member| Step::Probe { member: member.name.clone() }).collect()
 }
 
 /// A second witness decides whether something the operator alone noticed is a loss.
@@ -290,8 +317,9 @@ pub(super) fn promoting(snapshot: &Snapshot, record: &Record) -> Assessment {
     let chosen = snapshot.member(&record.primary);
     let gone = match chosen.map(|member| &member.probe) {
         None => Some(format!("{} has no pod any more", record.primary)),
-        Some(Probe::Unreachable { for_ms, error }) if *for_ms >= CHOSEN_UNREACHABLE_MS => {
-            Some(format!("{} was chosen and does not answer ({error})", record.primary))
+        Some(Probe::Unreachable { for_ms, tried_ms, error }) if *for_ms >= CHOSEN_UNREACHABLE_MS => {
+            assessment.steps = ask(unproved(snapshot, record, *tried_ms));
+            assessment.steps.is_empty().then(|| format!("{} was chosen and does not answer ({error})", record.primary))
         }
         Some(Probe::Known { .. }) if !chosen.is_some_and(|member| member.votes_in(record)) => {
             Some(format!("the data of {} is not what the record knows", record.primary))

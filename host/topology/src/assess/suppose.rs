@@ -22,7 +22,7 @@ pub fn without_primary(snapshot: &Snapshot) -> Option<Result<Question, TooFew>> 
     let mut supposed = snapshot.clone();
     supposed.switchover = None;
     let primary = supposed.members.iter_mut().find(|member| member.name == record.primary)?;
-    primary.probe = Probe::Unreachable { for_ms: 0, error: SUPPOSED.to_owned() };
+    primary.probe = Probe::Unreachable { for_ms: 0, tried_ms: 0, error: SUPPOSED.to_owned() };
     if let Err(few) = expected(&supposed, record) {
         return Some(Err(few));
     }

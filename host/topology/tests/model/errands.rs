@@ -199,6 +199,6 @@ impl World {
             }
             _ => {}
         }
-        acting.seen.insert(index, Seen::Known { report: Box::new(report), at: now });
+        acting.seen.insert(index, Seen::Known { report: Box::new(report), at: now, since: now });
     }
 }

@@ -26,8 +26,8 @@ const PATIENCE: u64 = 5_000;
 /// What was last seen of an agent.
 #[derive(Debug, Clone)]
 pub enum Seen {
-    Known { report: Box<MemberReport>, at: u64 },
-    Unreachable { since: u64 },
+    Known { report: Box<MemberReport>, at: u64, since: u64 },
+    Unreachable { since: u64, tried: u64 },
 }
 
 /// Which memory of a member a barrier is for.
@@ -112,12 +112,17 @@ impl World {
 
     pub fn look_at(&mut self, operator: usize, index: Index) {
         let seen = if self.linked(Place::Operator(operator), Place::Member(index)) {
-            Seen::Known { report: Box::new(self.members[index].report(self.rules)), at: self.now }
+            let since = match self.operators[operator].seen.get(&index) {
+                Some(Seen::Known { since, .. }) => *since,
+                _ => self.now,
+            };
+            Seen::Known { report: Box::new(self.members[index].report(self.rules)), at: self.now, since }
         } else {
-            match self.operators[operator].seen.get(&index) {
-                Some(Seen::Unreachable { since }) => Seen::Unreachable { since: *since },
-                _ => Seen::Unreachable { since: self.now },
-            }
+            let since = match self.operators[operator].seen.get(&index) {
+                Some(Seen::Unreachable { since, .. }) => *since,
+                _ => self.now,
+            };
+            Seen::Unreachable { since, tried: self.now }
         };
         self.operators[operator].seen.insert(index, seen);
     }
@@ -212,10 +217,14 @@ impl World {
     fn view(&self, operator: &Operator, index: Index, claim: Option<Claim>) -> MemberView {
         let probe = match operator.seen.get(&index) {
             None => Probe::NotProbed,
-            Some(Seen::Known { report, at }) => Probe::Known { report: report.clone(), age_ms: self.now - at },
-            Some(Seen::Unreachable { since }) => {
-                Probe::Unreachable { for_ms: self.now - since, error: "no answer".to_owned() }
+            Some(Seen::Known { report, at, since }) => {
+                Probe::Known { report: report.clone(), age_ms: self.now - at, connected_ms: self.now - since }
             }
+            Some(Seen::Unreachable { since, tried }) => Probe::Unreachable {
+                for_ms: self.now - since,
+                tried_ms: self.now - tried,
+                error: "no answer".to_owned(),
+            },
         };
         let pod = PodFacts {
             ip: address(index),

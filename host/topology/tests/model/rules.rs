@@ -152,7 +152,7 @@ fn hear_silence(snapshot: &mut Snapshot) {
                 server: ServerState::Stopped { exit: None, gtids: None },
                 ..heard.clone()
             };
-            member.probe = Probe::Known { report: Box::new(empty), age_ms: 0 };
+            member.probe = Probe::Known { report: Box::new(empty), age_ms: 0, connected_ms: 0 };
         }
     }
 }

@@ -385,9 +385,9 @@ impl World {
             ..PodFacts::default()
         };
         let probe = if node.reachable && !node.silent {
-            Probe::Known { report: Box::new(self.report(name, node)), age_ms: 1_000 }
+            Probe::Known { report: Box::new(self.report(name, node)), age_ms: 1_000, connected_ms: 60_000 }
         } else {
-            Probe::Unreachable { for_ms: 5_000, error: "connection refused".to_owned() }
+            Probe::Unreachable { for_ms: 5_000, tried_ms: 1_000, error: "connection refused".to_owned() }
         };
         MemberView { name: name.to_owned(), ordinal, pod: Some(pod), probe, available: true }
     }

@@ -81,6 +81,12 @@ fn an_agent_that_hangs_for_a_moment_is_no_reason_to_replace_its_mysqld() {
 }
 
 #[test]
+fn a_replica_that_is_cut_off_perhaps_with_an_operator_beside_it_is_no_reason_to_replace_the_primary() {
+    world().run(async |cluster| Operator::of(cluster.env()).place_primary(&cluster, false).await);
+    survives(Scenario::ReplicaCutOff, Leads::TheSame);
+}
+
+#[test]
 fn a_cluster_serves_without_an_api_server() {
     survives(Scenario::ApiServerCutOff, Leads::TheSame);
 }
