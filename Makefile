@@ -50,4 +50,4 @@ chaos: setup ## hurt a cluster in many ways under load; RUNS=, SEED= and ONLY= c
 
 soak: setup ## many more histories than `test` tries, others each time; HISTORIES= and SEED= choose
 	@HISTORIES=$(or $(HISTORIES),100000) SEED=$(or $(SEED),$(shell date +%s)) cargo test --workspace --no-fail-fast \
-		--test histories --test membership --test model --test readers --test recovery -- --nocapture
+		--test attacks --test histories --test membership --test model --test readers --test recovery -- --nocapture

@@ -9,7 +9,7 @@ use topology::decision::{Answer, Question};
 use wasmtime::Store;
 use wasmtime::component::Component;
 
-use crate::call::Context;
+use crate::call::{Context, clean};
 use crate::error::LoadError;
 use crate::module::Description;
 
@@ -52,28 +52,38 @@ impl Abi {
             return Ok(abi);
         }
         let found = if names.is_empty() { "no exports".to_owned() } else { format!("`{}`", names.join("`, `")) };
+        let found = clean(&found, NAME_BYTES);
         Err(LoadError::OtherWorld { expected: known.map(Self::interface).join("` or `"), found })
     }
 }
 
+/// Bytes of names that are shown: a component may have thousands, each of a hundred thousand letters.
+const NAME_BYTES: usize = 300;
+
 /// The interface that policies may import, without its version.
 const LOG: &str = "grampus:log/log@";
+
+/// The versions of it that are known. A later one of the same minor version is linked where it has the same functions.
+const LOG_VERSION: &str = "0.1.";
 
 /// Refuses imports other than the log, and gives the names of those.
 pub fn check_imports(component: &Component) -> Result<Vec<String>, LoadError> {
     let ty = component.component_type();
     let mut allowed = Vec::new();
     for (import, _) in ty.imports(component.engine()) {
-        if import.starts_with(LOG) {
+        let log = import.strip_prefix(LOG);
+        if log.is_some_and(|version| version.starts_with(LOG_VERSION)) {
             allowed.push(import.to_owned());
             continue;
         }
         let hint = if import.starts_with("wasi:") {
             " Build it for wasm32-unknown-unknown instead of a WASI target: time and seed are in the question, and a policy has no files, clock or network"
+        } else if log.is_some() {
+            " This Grampus knows version 0.1 of it: build the module against that, or update Grampus"
         } else {
             ""
         };
-        return Err(LoadError::ForbiddenImport { import: import.to_owned(), hint });
+        return Err(LoadError::ForbiddenImport { import: clean(import, NAME_BYTES), hint });
     }
     Ok(allowed)
 }

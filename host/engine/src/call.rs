@@ -12,7 +12,7 @@ use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
 use crate::decision::{Failure, FailureKind};
 use crate::limits::Limits;
-use crate::runtime::{Room, TICK_MS};
+use crate::runtime::{CORE_INSTANCES, Room, TABLE_ELEMENTS, TICK_MS};
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub enum Level {
     /// Something is wrong.
     Error,
 }
+
+/// What a line costs besides its bytes, of what a call may write: the host's work for an empty one.
+const LINE_BYTES: usize = 256;
 
 /// A line that a module wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,9 @@ pub struct Context {
     dropped_lines: usize,
     log_lines: usize,
     text_bytes: usize,
+    /// Bytes that may still be written to the log, kept or not.
+    log_bytes: usize,
+    log_refused: bool,
     memory_bytes: usize,
     memory_refused: bool,
     memory_most: usize,
@@ -59,6 +65,8 @@ impl Context {
             dropped_lines: 0,
             log_lines: limits.log_lines,
             text_bytes: limits.text_bytes,
+            log_bytes: limits.log_bytes,
+            log_refused: false,
             memory_bytes: limits.memory_bytes,
             memory_refused: false,
             memory_most: 0,
@@ -67,8 +75,13 @@ impl Context {
         }
     }
 
-    /// Takes a line from a module.
-    pub fn log(&mut self, level: Level, message: &str) {
+    /// Takes a line from a module, or ends the call: what a line costs the host, fuel does not count.
+    pub fn log(&mut self, level: Level, message: &str) -> wasmtime::Result<()> {
+        let Some(left) = self.log_bytes.checked_sub(message.len().saturating_add(LINE_BYTES)) else {
+            self.log_refused = true;
+            return Err(wasmtime::Error::msg("the log is full"));
+        };
+        self.log_bytes = left;
         let message = clean(message, self.text_bytes);
         if level == Level::Error {
             self.last_error = Some(message.clone());
@@ -78,6 +91,7 @@ impl Context {
         } else {
             self.dropped_lines += 1;
         }
+        Ok(())
     }
 
     /// Decides whether a call that has been running for some ticks may go on: as long as it has not had its share
@@ -109,8 +123,21 @@ impl ResourceLimiter for Context {
         Ok(true)
     }
 
-    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(true)
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+
+    // A pool of instances has the same limits. These hold where there is none.
+    fn instances(&self) -> usize {
+        CORE_INSTANCES as usize
+    }
+
+    fn tables(&self) -> usize {
+        CORE_INSTANCES as usize
+    }
+
+    fn memories(&self) -> usize {
+        1
     }
 }
 
@@ -161,12 +188,32 @@ pub fn call<T>(
     Called { result, fuel, memory_bytes, took_micros, logs: context.into_logs() }
 }
 
+/// Parts of what the runtime says of values that a module hands over in a wrong shape. It has no types for them; the
+/// tests in `tests/attacks` notice other words.
+const MALFORMED: [&str; 6] = [
+    "out of bounds of memory",
+    "beyond end of memory",
+    "not aligned",
+    "unexpected discriminant",
+    "invalid utf-8",
+    "incomplete utf-8",
+];
+
+/// Whether the runtime says that an instance would be too large: the same of a pool of instances and without one.
+pub fn wants_too_much(words: &str) -> bool {
+    ["exceeds", "limit exceeded"].iter().any(|part| words.contains(part))
+}
+
 /// Says in what way a call failed.
 fn failure(error: &wasmtime::Error, context: &Context, limits: &Limits) -> Failure {
     let because = |kind, message| Failure { kind, message };
     if context.memory_refused {
         let message = format!("it wanted more than {} bytes of memory", limits.memory_bytes);
         return because(FailureKind::Memory, message);
+    }
+    if context.log_refused {
+        let message = format!("it wrote more than {} bytes to its log", limits.log_bytes);
+        return because(FailureKind::TooMuchData, message);
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => {
@@ -184,23 +231,39 @@ fn failure(error: &wasmtime::Error, context: &Context, limits: &Limits) -> Failu
             let message = "it crashed: it reached outside its memory, as a recursion without end does".to_owned();
             because(FailureKind::Trap, message)
         }
-        Some(trap) => because(FailureKind::Trap, format!("it crashed: {trap}")),
+        Some(Trap::CannotLeaveComponent) => {
+            let message = "it crashed: it called the host while it made room for arguments or after its answer, where nothing may be called";
+            because(FailureKind::Trap, message.to_owned())
+        }
+        Some(trap) => {
+            let words = trap.to_string();
+            because(FailureKind::Trap, format!("it crashed: {}", words.trim_start_matches("wasm trap: ")))
+        }
         None => {
             let words = format!("{error:#}");
             if words.contains("fuel allocated for hostcalls") {
                 let message = format!("it handed over more than {} bytes at once", limits.transfer_bytes);
                 return because(FailureKind::TooMuchData, message);
             }
+            // Around the innermost words there may be a trace of where it was, which says nothing without its symbols.
+            let inner = clean(&error.root_cause().to_string(), limits.text_bytes);
+            if MALFORMED.iter().any(|part| inner.contains(part)) {
+                return because(
+                    FailureKind::Malformed,
+                    format!("it handed over what the contract does not allow: {inner}"),
+                );
+            }
             because(FailureKind::Sandbox, clean(&words, limits.text_bytes))
         }
     }
 }
 
-/// Makes a module's text fit for status, Events and terminals: no control characters, bounded length.
+/// Makes a module's text fit for status, Events and terminals: nothing that moves the cursor, colours, hides or turns
+/// around what is shown, and bounded length.
 pub fn clean(text: &str, bytes: usize) -> String {
     let mut out = String::with_capacity(text.len().min(bytes));
     for character in text.chars() {
-        let character = if character.is_control() { ' ' } else { character };
+        let character = if deceives(character) { ' ' } else { character };
         if out.len() + character.len_utf8() > bytes {
             while out.len() + '…'.len_utf8() > bytes && out.pop().is_some() {}
             out.push('…');
@@ -211,6 +274,15 @@ pub fn clean(text: &str, bytes: usize) -> String {
     out
 }
 
+/// Whether a character is not shown as itself: control characters, marks of no width, other ends of lines, and those
+/// that change the direction of what follows.
+pub fn deceives(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(character, '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +290,7 @@ mod tests {
     #[test]
     fn text_is_cut_at_whole_characters_and_loses_control_characters() {
         assert_eq!(clean("a\n\x1b[31mb", 100), "a  [31mb");
+        assert_eq!(clean("a\u{9b}1mb\u{202e}c\u{2028}d\u{200b}e", 100), "a 1mb c d e");
         assert_eq!(clean("äöü", 6), "äöü");
         assert_eq!(clean("äöüx", 6), "ä…");
         assert!(clean(&"x".repeat(5_000), 1_000).len() <= 1_000);

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use crate::call::clean;
+use crate::call::{clean, wants_too_much};
 use crate::error::LoadError;
 use crate::limits::Limits;
 use crate::runtime::config;
@@ -27,8 +27,9 @@ const MAGIC: &[u8; 8] = b"GRMPOBJ1";
 /// The child's exit code for a module that does not compile, as opposed to a child that failed.
 const REJECTED: u8 = 3;
 
-/// Bytes of machine code the parent takes: compiling multiplies size by about four.
-const MAX_OBJECT_BYTES: u64 = 64 << 20;
+/// Bytes of machine code the parent takes, and has in its memory more than once for a moment. Compiling multiplies size
+/// by about four, and what is larger than some 4 MB does not compile within its limits anyway.
+const MAX_OBJECT_BYTES: u64 = 24 << 20;
 
 /// Bytes of the child's complaints that are kept.
 const MAX_STDERR_BYTES: u64 = 4 << 10;
@@ -71,8 +72,13 @@ pub fn compile(
     let object = in_child(compiler, bytes, limits)?;
     // SAFETY: these bytes came through a private pipe from a process this one started, carry the digest of this
     // very component, and are whole; see `receive`.
-    unsafe { Component::deserialize(engine, object) }.map_err(|error| LoadError::Compiler {
-        why: format!("what it wrote does not fit this program: {}", clean(&format!("{error:#}"), limits.text_bytes)),
+    unsafe { Component::deserialize(engine, object) }.map_err(|error| {
+        // The pool of instances has its say here. Its words for people are the innermost ones.
+        let why = clean(&error.root_cause().to_string(), limits.text_bytes);
+        if wants_too_much(&why) {
+            return LoadError::OverLimits { why };
+        }
+        broken(format!("what it wrote does not fit this program: {}", clean(&format!("{error:#}"), limits.text_bytes)))
     })
 }
 
@@ -107,6 +113,9 @@ fn in_child(compiler: &Compiler, bytes: &[u8], limits: &Limits) -> Result<Vec<u8
         let Ok(written) = written else {
             return Err(LoadError::CompileLimit { limit: format!("{} ms", limits.compile_time_ms) });
         };
+        if written.len() as u64 == MAX_OBJECT_BYTES {
+            return Err(LoadError::CompileLimit { limit: format!("{MAX_OBJECT_BYTES} bytes of machine code") });
+        }
         judge(status, &complaint, limits)?;
         receive_object(written, bytes)
     })
@@ -150,14 +159,18 @@ fn judge(status: ExitStatus, complaint: &str, limits: &Limits) -> Result<(), Loa
 }
 
 /// Takes machine code only if it is whole and belongs to this component.
-fn receive_object(written: Vec<u8>, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+fn receive_object(mut written: Vec<u8>, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     let mut head = MAGIC.to_vec();
     head.extend_from_slice(&Sha256::digest(bytes));
     let rest = written.strip_prefix(head.as_slice()).ok_or_else(|| {
         broken("it wrote something else than this module's machine code. Is the program the right one?")
     })?;
     match rest.split_at_checked(32) {
-        Some((digest, object)) if Sha256::digest(object).as_slice() == digest => Ok(object.to_vec()),
+        Some((digest, object)) if Sha256::digest(object).as_slice() == digest => {
+            let before = written.len() - object.len();
+            written.drain(..before);
+            Ok(written)
+        }
         _ => Err(broken("what it wrote is incomplete")),
     }
 }
@@ -170,14 +183,25 @@ pub fn compile_child_main() -> ExitCode {
     match child() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Ended::Rejected(why)) => {
-            eprintln!("{why}");
+            complain(&why);
             ExitCode::from(REJECTED)
         }
         Err(Ended::Failed(why)) => {
-            eprintln!("{why}");
+            complain(&why);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says why, in no more bytes than the parent reads: it would be taken for a failure of this process if it could not
+/// say all of it.
+fn complain(why: &str) {
+    let mut end = why.len().min(MAX_STDERR_BYTES as usize - 1);
+    while !why.is_char_boundary(end) {
+        end -= 1;
+    }
+    // Where nobody listens, the exit code says what matters.
+    let _ = writeln!(std::io::stderr(), "{}", &why[..end]);
 }
 
 enum Ended {

@@ -38,6 +38,8 @@ pub enum FailureKind {
     Memory,
     /// It handed over too many bytes at once.
     TooMuchData,
+    /// It handed over what the contract does not allow: an address outside of its memory, bytes that are no text.
+    Malformed,
     /// It named a member that does not exist.
     UnknownCandidate,
     /// It named a member that may not lead.

@@ -55,7 +55,7 @@ pub enum LoadError {
     CoreModule,
     /// The compiler rejects it.
     #[error(
-        "the module does not compile: {why}. It is damaged or uses WebAssembly features that policies may not use (threads, memory64, relaxed SIMD, several memories)"
+        "the module does not compile: {why}. It is damaged or uses WebAssembly features that policies may not use (threads, memory64, relaxed SIMD, several memories, garbage collection, exceptions, asynchronous calls)"
     )]
     Invalid {
         /// What the compiler says.
@@ -77,7 +77,7 @@ pub enum LoadError {
     },
     /// It makes no decision we know.
     #[error(
-        "the module targets another world: expected an export `{expected}`, found {found}. Build it against the contract in wit/primary-selection"
+        "the module targets another world: expected an export `{expected}`, found {found}. Build it against the contract in wit/primary-selection, or update Grampus if it was made for a later one"
     )]
     OtherWorld {
         /// The interface names that are known.
@@ -93,6 +93,17 @@ pub enum LoadError {
         /// What to do about it, after a space; may be empty.
         hint: &'static str,
     },
+    /// An instance of it would be larger than it may be.
+    #[error(
+        "the module wants more than an instance may have: {why}. Let it begin with less; the limits are in docs/policies.md"
+    )]
+    OverLimits {
+        /// What of, how much, and how much there is.
+        why: String,
+    },
+    /// It fails before anybody asks it anything.
+    #[error("the module failed before it was asked anything, in its start function or for its initial memory: {0}")]
+    Start(Failure),
     /// An instance cannot be made.
     #[error("the module cannot be instantiated: {why}. Build it against the published contract `{abi}`, unchanged")]
     Instantiate {
@@ -145,6 +156,8 @@ impl LoadError {
             Self::Compiler { .. } => "CompilerFailed",
             Self::OtherWorld { .. } => "ModuleOtherWorld",
             Self::ForbiddenImport { .. } => "ModuleForbiddenImport",
+            Self::OverLimits { .. } => "ModuleExceedsLimits",
+            Self::Start(_) => "ModuleFailsAtStart",
             Self::Instantiate { .. } => "ModuleDoesNotInstantiate",
             Self::Describe { .. } => "ModuleDoesNotDescribeItself",
             Self::Settings { .. } => "SettingsInvalid",

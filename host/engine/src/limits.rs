@@ -28,11 +28,15 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Bytes a module may hand to the host at once: in an answer, or in a line it logs.
     pub transfer_bytes: usize,
+    /// Bytes a module may write to its log in one call, kept or not, each line counting as 256 more. Taking a line
+    /// costs the host time and the module hardly any fuel; so many take some 20 ms.
+    pub log_bytes: usize,
     /// Lines kept of what a module says in one call.
     pub log_lines: usize,
     /// Bytes kept of each such line, and of each reason in an answer: what still fits an Event (1,024 bytes).
     pub text_bytes: usize,
-    /// Bytes of settings, as JSON.
+    /// Bytes of settings, as JSON, and of a schema of them. Checking takes at worst as many steps as the product of
+    /// both has values.
     pub settings_bytes: usize,
     /// Calls that may run at the same time; further ones wait. A call takes microseconds.
     pub concurrent_calls: u32,
@@ -49,6 +53,7 @@ impl Default for Limits {
             call_cpu_ms: 250,
             memory_bytes: 16 << 20,
             transfer_bytes: 1 << 20,
+            log_bytes: 16 << 20,
             log_lines: 32,
             text_bytes: 1_000,
             settings_bytes: 64 << 10,

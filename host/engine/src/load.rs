@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::abi::{Abi, Ready, check_imports};
-use crate::call::clean;
+use crate::call::{clean, wants_too_much};
 use crate::compile::{self, Compiler};
+use crate::decision::FailureKind;
 use crate::dry_run;
 use crate::embedded;
 use crate::error::{EngineError, LoadError};
@@ -169,13 +170,20 @@ impl Inner {
         let unfit =
             |why: String| LoadError::Instantiate { abi: abi.name(), why: clean(&why, sandbox.limits.text_bytes) };
         let ready = Ready::link(abi, &component).map_err(|error| unfit(format!("{error:#}")))?;
-        sandbox.call(|store| ready.try_out(store)).result.map_err(|failure| unfit(failure.message))?;
+        sandbox.call(|store| ready.try_out(store)).result.map_err(|failure| match failure.kind {
+            FailureKind::Sandbox if wants_too_much(&failure.message) => LoadError::OverLimits { why: failure.message },
+            FailureKind::Sandbox => unfit(failure.message),
+            _ => LoadError::Start(failure),
+        })?;
         let said = sandbox.call(|store| ready.describe(store)).result;
         let said = said.map_err(|failure| LoadError::Describe { why: failure.message })?;
         let description = presentable(said, sandbox.limits.text_bytes)?;
-        let schema = description.settings_schema.as_deref().map(schema::read).transpose();
-        let schema =
-            schema.map_err(|why| LoadError::Describe { why: format!("its settings' schema is none: {why}") })?;
+        let read = |text: &str| schema::read(text, sandbox.limits.settings_bytes);
+        let schema = description.settings_schema.as_deref().map(read).transpose();
+        let schema = schema.map_err(|why| {
+            let why = clean(&format!("its settings' schema is none: {why}"), sandbox.limits.text_bytes);
+            LoadError::Describe { why }
+        })?;
         Ok(Module { sandbox: sandbox.clone(), ready, abi, digest, description, bytes: bytes.len(), imports, schema })
     }
 

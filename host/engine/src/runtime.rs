@@ -17,12 +17,16 @@ pub const TICK_MS: u64 = 10;
 /// Bytes of stack a module may use inside the host's thread.
 const STACK_BYTES: usize = 512 << 10;
 
+/// Bytes of initial memory that are laid out ahead of time however little of it is written. What is spread further has
+/// to be dense, or is copied into each instance: otherwise a module of a hundred bytes compiles to 16 MiB.
+const IMAGE_BYTES: u64 = 256 << 10;
+
 /// Core instances in one component: the module itself and the two shims that componentizing adds, with room for
 /// toolchains that add more.
-const CORE_INSTANCES: u32 = 8;
+pub const CORE_INSTANCES: u32 = 8;
 
 /// Elements in one table. Rust policies have about a hundred.
-const TABLE_ELEMENTS: usize = 20_000;
+pub const TABLE_ELEMENTS: usize = 20_000;
 
 /// Bytes of an instance's memory that stay mapped for the next one. Policies touch less; what they touch beyond
 /// goes back to the system.
@@ -40,6 +44,7 @@ pub fn config() -> Config {
         .wasm_memory64(false)
         .wasm_multi_memory(false)
         .max_wasm_stack(STACK_BYTES)
+        .memory_guaranteed_dense_image_size(IMAGE_BYTES)
         .parallel_compilation(false);
     config
 }

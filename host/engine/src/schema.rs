@@ -10,14 +10,24 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use crate::call::deceives;
+
 /// A path in settings, and what is wrong there.
 pub type Wrong = (String, String);
 
-/// Reads a schema.
+/// Reads a schema of at most so many bytes: as values in memory it is some twenty times as large.
 ///
 /// # Errors
 /// Why it is none.
-pub fn read(text: &str) -> Result<Value, String> {
+pub fn read(text: &str, limit: usize) -> Result<Value, String> {
+    if text.len() > limit {
+        return Err(format!("it has {} bytes, at most {limit} are allowed", text.len()));
+    }
+    // It is shown as it was written. Lines may end as they do elsewhere.
+    let shown = text.replace("\r\n", "\n");
+    if let Some(hidden) = shown.chars().find(|character| deceives(*character) && !matches!(character, '\n' | '\t')) {
+        return Err(format!("it contains U+{:04X}, which is not shown as itself; escape it", u32::from(hidden)));
+    }
     match serde_json::from_str(text) {
         Ok(schema @ (Value::Object(_) | Value::Bool(_))) => Ok(schema),
         Ok(other) => Err(format!("it is {}, expected an object", kind(&other))),
@@ -204,8 +214,13 @@ mod tests {
 
     #[test]
     fn a_schema_is_an_object() {
-        assert!(read(r#"{"type": "object"}"#).is_ok());
-        assert_eq!(read("[]").unwrap_err(), "it is a list, expected an object");
-        assert!(read("{").unwrap_err().starts_with("it is no JSON: "));
+        assert!(read(r#"{"type": "object"}"#, 99).is_ok());
+        assert_eq!(read("[]", 99).unwrap_err(), "it is a list, expected an object");
+        assert!(read("{", 99).unwrap_err().starts_with("it is no JSON: "));
+        assert_eq!(read("{\r\n\t}", 99).unwrap(), json!({}));
+        for hidden in ["{\r}", "{\"a\u{9b}1m\": 1}", "{\"\u{202e}\": 1}"] {
+            assert!(read(hidden, 99).unwrap_err().ends_with("is not shown as itself; escape it"), "{hidden:?}");
+        }
+        assert_eq!(read("{ }", 2).unwrap_err(), "it has 3 bytes, at most 2 are allowed");
     }
 }

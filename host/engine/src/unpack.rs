@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 
+use crate::call::clean;
 use crate::error::LoadError;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -62,6 +63,9 @@ fn looks_like(bytes: &[u8]) -> String {
     if start.starts_with(b"\x7fELF") {
         return "a native program (ELF)".to_owned();
     }
+    if start.starts_with(GZIP) || start.starts_with(ZSTD) {
+        return "gzip or zstd once more; it was packed twice".to_owned();
+    }
     let text = String::from_utf8_lossy(start);
     let text = text.trim_start();
     if text.starts_with("(module") || text.starts_with("(component") {
@@ -74,8 +78,7 @@ fn looks_like(bytes: &[u8]) -> String {
         return "a Git LFS pointer; fetch the file itself".to_owned();
     }
     if !text.contains('\u{fffd}') && !text.contains('\0') {
-        let first: String = text.chars().filter(|character| !character.is_control()).take(40).collect();
-        return format!("text beginning with \"{first}\"");
+        return format!("text beginning with \"{}\"", clean(text, 40));
     }
     format!("bytes beginning with {}", hex::encode(&start[..start.len().min(8)]))
 }

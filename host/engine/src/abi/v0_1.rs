@@ -15,6 +15,7 @@ mod bindings {
         path: "../../wit/primary-selection",
         world: "primary-selection",
         ownership: Borrowing { duplicate_if_necessary: false },
+        imports: { default: trappable },
     });
 }
 
@@ -22,14 +23,14 @@ use bindings::exports::grampus::primary_selection::policy as contract;
 use bindings::grampus::log::log;
 
 impl log::Host for Context {
-    fn write(&mut self, level: log::Level, message: String) {
+    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         let level = match level {
             log::Level::Debug => Level::Debug,
             log::Level::Info => Level::Info,
             log::Level::Warn => Level::Warn,
             log::Level::Error => Level::Error,
         };
-        self.log(level, &message);
+        self.log(level, &message)
     }
 }
 
