@@ -29,11 +29,16 @@
 //! }
 //! ```
 //!
+//! [`scaling`] and [`config_tuning`] are written in the same way, each with a trait and a macro of its own.
+//!
 //! This crate must never reach for a clock, randomness or I/O: a policy is a pure function of its question, and
 //! the only import it may cause is `grampus:log`.
 
+pub mod config_tuning;
 pub mod log;
+pub mod module;
 pub mod primary_selection;
+pub mod scaling;
 pub mod settings;
 
 #[cfg(target_family = "wasm")]
@@ -41,3 +46,8 @@ pub mod settings;
 pub mod guest;
 
 pub use settings::{NoSettings, SettingsError};
+
+/// The value of a key in one of the lists that questions have.
+fn lookup<'a>(list: &'a [(String, String)], key: &str) -> Option<&'a str> {
+    list.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+}

@@ -1,6 +1,6 @@
 //! Choosing a primary: the question, the answer, and helpers to get from one to the other.
 //!
-//! The types are those of the contract `grampus:primary-selection@0.1.0`. The helpers must never offer a member
+//! The types are those of the contract `grampus:primary-selection@0.2.0`. The helpers must never offer a member
 //! that is not eligible.
 
 mod cost;
@@ -24,7 +24,8 @@ pub mod bindings {
 }
 
 pub use bindings::exports::grampus::primary_selection::policy::{
-    Answer, Candidate, Hold, Ineligible, Promotion, Question, Ranked, Trigger,
+    Activity, Answer, Candidate, Capacity, CatchUp, Hold, Ineligible, NodePressure, Promotion, Question, Ranked,
+    Trigger,
 };
 pub use cost::{CORDONED_COST, MISSING_WEIGHT, NOT_READY_COST};
 pub use rank::{Ranking, Scored};
@@ -70,12 +71,12 @@ impl Candidate {
 
     /// The value of a label of its pod.
     pub fn label(&self, key: &str) -> Option<&str> {
-        lookup(&self.labels, key)
+        crate::lookup(&self.labels, key)
     }
 
     /// The value of a further observation.
     pub fn fact(&self, name: &str) -> Option<&str> {
-        lookup(&self.facts, name)
+        crate::lookup(&self.facts, name)
     }
 }
 
@@ -95,157 +96,18 @@ impl Question {
 
     /// The value of a further observation about the cluster.
     pub fn fact(&self, name: &str) -> Option<&str> {
-        lookup(&self.facts, name)
+        crate::lookup(&self.facts, name)
     }
 }
 
-fn lookup<'a>(list: &'a [(String, String)], key: &str) -> Option<&'a str> {
-    list.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
-}
-
-/// Makes a policy of a struct or of a function.
-///
-/// Fields, in this order: `name` and `version` (both optional; the crate's own by default), `summary`,
-/// `settings_schema` (optional, a JSON Schema as a string), and then one of three:
-/// - `policy`, a type that implements [`Policy`](crate::primary_selection::Policy);
-/// - `settings` (a type that implements `Deserialize`), `check` (optional, `fn(&Settings) -> Result<(),
-///   SettingsError>` for what a type cannot express) and `decide` (`fn(&Question, &Settings) -> Answer`);
-/// - `decide` alone (`fn(&Question) -> Answer`), for a policy that takes no settings.
-///
-/// Outside the sandbox it expands to nothing that runs, so the crate stays an ordinary, testable library.
+/// Makes a policy that chooses primaries, of a struct or of a function. [`crate::module`] has the fields.
 #[macro_export]
 macro_rules! primary_selection {
-    (
-        $(name: $name:expr,)?
-        $(version: $version:expr,)?
-        summary: $summary:expr,
-        $(settings_schema: $schema:expr,)?
-        policy: $policy:ty $(,)?
-    ) => {
-        $crate::__primary_selection! {
-            name: [$($name)?], version: [$($version)?], summary: $summary, schema: [$($schema)?],
-            read: |json: &str| -> ::core::result::Result<$policy, $crate::SettingsError> {
-                let policy: $policy = $crate::settings::read(json)?;
-                $crate::primary_selection::Policy::check(&policy)?;
-                Ok(policy)
-            },
-            decide: |question: &$crate::primary_selection::Question, policy: &$policy| {
-                $crate::primary_selection::Policy::decide(policy, question)
-            },
-        }
-    };
-    (
-        $(name: $name:expr,)?
-        $(version: $version:expr,)?
-        summary: $summary:expr,
-        $(settings_schema: $schema:expr,)?
-        settings: $settings:ty,
-        $(check: $check:expr,)?
-        decide: $decide:expr $(,)?
-    ) => {
-        $crate::__primary_selection! {
-            name: [$($name)?], version: [$($version)?], summary: $summary, schema: [$($schema)?],
-            read: |json: &str| -> ::core::result::Result<$settings, $crate::SettingsError> {
-                let settings: $settings = $crate::settings::read(json)?;
-                $({
-                    let check: fn(&$settings) -> ::core::result::Result<(), $crate::SettingsError> = $check;
-                    check(&settings)?;
-                })?
-                Ok(settings)
-            },
-            decide: |question: &$crate::primary_selection::Question, settings: &$settings| {
-                let decide: fn(
-                    &$crate::primary_selection::Question,
-                    &$settings,
-                ) -> $crate::primary_selection::Answer = $decide;
-                decide(question, settings)
-            },
-        }
-    };
-    (
-        $(name: $name:expr,)?
-        $(version: $version:expr,)?
-        summary: $summary:expr,
-        decide: $decide:expr $(,)?
-    ) => {
-        $crate::__primary_selection! {
-            name: [$($name)?], version: [$($version)?], summary: $summary, schema: [],
-            read: $crate::settings::none,
-            decide: |question: &$crate::primary_selection::Question, _: &$crate::NoSettings| {
-                let decide: fn(&$crate::primary_selection::Question) -> $crate::primary_selection::Answer = $decide;
-                decide(question)
-            },
-        }
-    };
+    ($($fields:tt)*) => { $crate::__policy! { primary_selection export_primary_selection; $($fields)* } };
 }
 
-/// The common part of both forms of [`primary_selection!`].
+/// What is said where settings that were checked do not fit any more.
 #[doc(hidden)]
-#[macro_export]
-macro_rules! __primary_selection {
-    (
-        name: [$($name:expr)?], version: [$($version:expr)?], summary: $summary:expr, schema: [$($schema:expr)?],
-        read: $read:expr, decide: $decide:expr,
-    ) => {
-        #[allow(dead_code, reason = "outside the sandbox only the types are checked")]
-        const _: () = {
-            struct __Module;
-
-            impl $crate::primary_selection::contract::Guest for __Module {
-                fn describe() -> $crate::primary_selection::contract::Description {
-                    #[cfg(target_family = "wasm")]
-                    $crate::guest::panics_speak();
-                    let name: &str = [$($name,)? env!("CARGO_PKG_NAME")][0];
-                    let version: &str = [$($version,)? env!("CARGO_PKG_VERSION")][0];
-                    let schema: ::core::option::Option<&str> = [$(Some($schema),)? None][0];
-                    $crate::primary_selection::contract::Description {
-                        name: name.into(),
-                        version: version.into(),
-                        summary: ($summary).into(),
-                        settings_schema: schema.map(::std::string::String::from),
-                    }
-                }
-
-                fn validate_settings(
-                    settings_json: ::std::string::String,
-                ) -> ::core::result::Result<(), $crate::primary_selection::contract::SettingsError> {
-                    #[cfg(target_family = "wasm")]
-                    $crate::guest::panics_speak();
-                    match ($read)(&settings_json) {
-                        Ok(_) => Ok(()),
-                        Err(error) => Err($crate::primary_selection::contract::SettingsError {
-                            path: error.path,
-                            message: error.message,
-                        }),
-                    }
-                }
-
-                fn decide(
-                    question: $crate::primary_selection::Question,
-                    settings_json: ::std::string::String,
-                ) -> $crate::primary_selection::Answer {
-                    #[cfg(target_family = "wasm")]
-                    $crate::guest::panics_speak();
-                    match ($read)(&settings_json) {
-                        Ok(settings) => ($decide)(&question, &settings),
-                        Err(error) => $crate::primary_selection::hold(format!(
-                            "the settings do not fit: {}{}{}",
-                            error.path,
-                            if error.path.is_empty() { "" } else { ": " },
-                            error.message,
-                        )),
-                    }
-                }
-            }
-
-            #[cfg(target_family = "wasm")]
-            #[global_allocator]
-            static ALLOCATOR: $crate::guest::Bump = $crate::guest::Bump::new();
-
-            #[cfg(target_family = "wasm")]
-            $crate::primary_selection::bindings::export_primary_selection!(
-                __Module with_types_in $crate::primary_selection::bindings
-            );
-        };
-    };
+pub fn without_settings(why: String) -> Answer {
+    hold(why)
 }

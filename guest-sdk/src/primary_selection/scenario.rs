@@ -9,7 +9,7 @@
 //!
 //! This is for tests only and must never be needed to decide.
 
-use super::{Answer, Candidate, Ineligible, Question, Trigger};
+use super::{Activity, Answer, Candidate, Capacity, CatchUp, Ineligible, NodePressure, Question, Trigger};
 
 /// A failover among these members. The first one led before.
 pub fn failover(members: impl IntoIterator<Item = Candidate>) -> Question {
@@ -26,6 +26,8 @@ pub fn failover(members: impl IntoIterator<Item = Candidate>) -> Question {
         without_primary_ms: 800,
         former_primary,
         acks: u32::try_from(candidates.len().saturating_sub(1) / 2).unwrap_or(u32::MAX).max(1),
+        failover_window_s: None,
+        failovers_in_window: None,
         candidates,
         facts: Vec::new(),
     }
@@ -50,7 +52,34 @@ pub fn member(name: &str) -> Candidate {
         unapplied_transactions: 0,
         node_ready: true,
         node_cordoned: false,
+        node_pressure: NodePressure { memory: None, disk: None, pid: None },
         version: "8.4.6".into(),
+        catch_up: CatchUp {
+            missing_bytes: None,
+            unapplied_bytes: None,
+            received_transactions_per_second: None,
+            applied_transactions_per_second: None,
+            predicted_drain_ms: None,
+            replication_lag_s: None,
+        },
+        capacity: Capacity {
+            cpu_limit_millicores: None,
+            memory_limit_bytes: None,
+            cpu_to_primary_permille: None,
+            memory_to_primary_permille: None,
+            buffer_pool_bytes: None,
+            buffer_pool_warm_permille: None,
+            volume_bytes: None,
+            volume_free_bytes: None,
+            storage_class: None,
+        },
+        activity: Activity {
+            ackers_afterwards: None,
+            copying: None,
+            backing_up: None,
+            since_led_s: None,
+            failovers_in_window: None,
+        },
         facts: Vec::new(),
     }
 }
@@ -90,6 +119,12 @@ impl Candidate {
     /// The same, on a cordoned node.
     pub fn on_cordoned_node(mut self) -> Self {
         self.node_cordoned = true;
+        self
+    }
+
+    /// The same, with something else known of it, as in `member("shop-1").known(|it| it.capacity.volume_bytes = Some(9))`.
+    pub fn known(mut self, change: impl Fn(&mut Self)) -> Self {
+        change(&mut self);
         self
     }
 

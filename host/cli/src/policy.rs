@@ -26,6 +26,27 @@ const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// What WebAssembly begins with.
 const WASM: &[u8] = b"\0asm";
 
+/// Something for the decision that a module makes, with the type of its question.
+macro_rules! of_kind {
+    ($kind:expr, $question:ident => $body:expr) => {
+        match $kind {
+            engine::Kind::PrimarySelection => {
+                type $question = topology::decision::Question;
+                $body
+            }
+            engine::Kind::Scaling => {
+                type $question = topology::scaling::Question;
+                $body
+            }
+            engine::Kind::ConfigTuning => {
+                type $question = topology::tuning::Question;
+                $body
+            }
+        }
+    };
+}
+use of_kind;
+
 /// A command about modules.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {

@@ -1,16 +1,70 @@
 //! The contracts this host speaks. Each version has a file that translates it to the host's own words.
 //!
 //! A contract is recognised by the names a component exports, never by what it says about itself. A published
-//! version must never lose its file.
+//! version must never lose its file. Each is bound to the frozen copy in `wit/released`.
 
+/// A record of a contract from a record of the host whose fields have the same names.
+macro_rules! same {
+    ($contract:ident: $from:expr => { $($field:ident),* $(,)? }) => {{
+        let from = $from;
+        contract::$contract { $($field: from.$field),* }
+    }};
+}
+
+/// What every contract has: a way to instantiate, to describe itself and to check settings.
+macro_rules! contract {
+    ($pre:ident, $interface:ident) => {
+        /// A component of this contract, ready to be instantiated.
+        pub struct Ready(bindings::$pre<Context>);
+
+        impl Ready {
+            /// Links a component with the log.
+            pub fn link(component: &Component) -> wasmtime::Result<Self> {
+                bindings::$pre::new(crate::abi::linker(component.engine())?.instantiate_pre(component)?).map(Self)
+            }
+        }
+
+        impl crate::abi::Contract for Ready {
+            fn try_out(&self, store: &mut Store<Context>) -> wasmtime::Result<()> {
+                self.0.instantiate(store).map(drop)
+            }
+
+            fn describe(&self, store: &mut Store<Context>) -> wasmtime::Result<Description> {
+                let instance = self.0.instantiate(&mut *store)?;
+                let said = instance.$interface().call_describe(store)?;
+                Ok(Description {
+                    name: said.name,
+                    version: said.version,
+                    summary: said.summary,
+                    settings_schema: said.settings_schema,
+                })
+            }
+
+            fn validate(
+                &self,
+                store: &mut Store<Context>,
+                json: &str,
+            ) -> wasmtime::Result<Result<(), (String, String)>> {
+                let instance = self.0.instantiate(&mut *store)?;
+                let found = instance.$interface().call_validate_settings(store, json)?;
+                Ok(found.map_err(|error| (error.path, error.message)))
+            }
+        }
+    };
+}
+
+mod config_tuning_v0_1;
+mod log;
+mod scaling_v0_1;
 mod v0_1;
+mod v0_2;
 
-use topology::decision::{Answer, Question};
 use wasmtime::Store;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, HasSelf, Linker};
 
 use crate::call::{Context, clean};
 use crate::error::LoadError;
+use crate::kind::Kind;
 use crate::module::Description;
 
 /// A contract this host speaks.
@@ -18,13 +72,35 @@ use crate::module::Description;
 pub enum Abi {
     /// `grampus:primary-selection@0.1.0`.
     PrimarySelectionV0_1,
+    /// `grampus:primary-selection@0.2.0`.
+    PrimarySelectionV0_2,
+    /// `grampus:scaling@0.1.0`.
+    ScalingV0_1,
+    /// `grampus:config-tuning@0.1.0`.
+    ConfigTuningV0_1,
 }
 
 impl Abi {
+    /// All of them.
+    const ALL: [Self; 4] =
+        [Self::PrimarySelectionV0_1, Self::PrimarySelectionV0_2, Self::ScalingV0_1, Self::ConfigTuningV0_1];
+
+    /// What is decided by it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::PrimarySelectionV0_1 | Self::PrimarySelectionV0_2 => Kind::PrimarySelection,
+            Self::ScalingV0_1 => Kind::Scaling,
+            Self::ConfigTuningV0_1 => Kind::ConfigTuning,
+        }
+    }
+
     /// The name of the contract with its version.
     pub fn name(self) -> &'static str {
         match self {
             Self::PrimarySelectionV0_1 => "grampus:primary-selection@0.1.0",
+            Self::PrimarySelectionV0_2 => "grampus:primary-selection@0.2.0",
+            Self::ScalingV0_1 => "grampus:scaling@0.1.0",
+            Self::ConfigTuningV0_1 => "grampus:config-tuning@0.1.0",
         }
     }
 
@@ -32,6 +108,9 @@ impl Abi {
     pub fn world(self) -> &'static str {
         match self {
             Self::PrimarySelectionV0_1 => "grampus:primary-selection/primary-selection@0.1.0",
+            Self::PrimarySelectionV0_2 => "grampus:primary-selection/primary-selection@0.2.0",
+            Self::ScalingV0_1 => "grampus:scaling/scaling@0.1.0",
+            Self::ConfigTuningV0_1 => "grampus:config-tuning/config-tuning@0.1.0",
         }
     }
 
@@ -39,6 +118,9 @@ impl Abi {
     pub fn interface(self) -> &'static str {
         match self {
             Self::PrimarySelectionV0_1 => "grampus:primary-selection/policy@0.1.0",
+            Self::PrimarySelectionV0_2 => "grampus:primary-selection/policy@0.2.0",
+            Self::ScalingV0_1 => "grampus:scaling/policy@0.1.0",
+            Self::ConfigTuningV0_1 => "grampus:config-tuning/policy@0.1.0",
         }
     }
 
@@ -47,13 +129,12 @@ impl Abi {
         let engine = component.engine();
         let ty = component.component_type();
         let names: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
-        let known = [Self::PrimarySelectionV0_1];
-        if let Some(abi) = known.into_iter().find(|abi| names.contains(&abi.interface())) {
+        if let Some(abi) = Self::ALL.into_iter().find(|abi| names.contains(&abi.interface())) {
             return Ok(abi);
         }
         let found = if names.is_empty() { "no exports".to_owned() } else { format!("`{}`", names.join("`, `")) };
         let found = clean(&found, NAME_BYTES);
-        Err(LoadError::OtherWorld { expected: known.map(Self::interface).join("` or `"), found })
+        Err(LoadError::OtherWorld { expected: Self::ALL.map(Self::interface).join("` or `"), found })
     }
 }
 
@@ -88,45 +169,60 @@ pub fn check_imports(component: &Component) -> Result<Vec<String>, LoadError> {
     Ok(allowed)
 }
 
+/// What every policy may import.
+fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Context>> {
+    let mut linker = Linker::new(engine);
+    log::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |context| context)?;
+    Ok(linker)
+}
+
+/// What can be done with a component of any contract.
+pub trait Contract {
+    /// Makes an instance and throws it away. Types are only compared here.
+    fn try_out(&self, store: &mut Store<Context>) -> wasmtime::Result<()>;
+
+    /// Asks what it is.
+    fn describe(&self, store: &mut Store<Context>) -> wasmtime::Result<Description>;
+
+    /// Lets it check settings. The inner error is a path and a message.
+    fn validate(&self, store: &mut Store<Context>, json: &str) -> wasmtime::Result<Result<(), (String, String)>>;
+}
+
 /// A component that is ready to be instantiated.
 pub enum Ready {
-    /// By the rules of 0.1.
-    V0_1(v0_1::Ready),
+    /// `grampus:primary-selection@0.1.0`.
+    PrimarySelectionV0_1(v0_1::Ready),
+    /// `grampus:primary-selection@0.2.0`.
+    PrimarySelectionV0_2(v0_2::Ready),
+    /// `grampus:scaling@0.1.0`.
+    ScalingV0_1(scaling_v0_1::Ready),
+    /// `grampus:config-tuning@0.1.0`.
+    ConfigTuningV0_1(config_tuning_v0_1::Ready),
 }
 
 impl Ready {
     /// Links a component.
     pub fn link(abi: Abi, component: &Component) -> wasmtime::Result<Self> {
         match abi {
-            Abi::PrimarySelectionV0_1 => v0_1::Ready::link(component).map(Self::V0_1),
+            Abi::PrimarySelectionV0_1 => v0_1::Ready::link(component).map(Self::PrimarySelectionV0_1),
+            Abi::PrimarySelectionV0_2 => v0_2::Ready::link(component).map(Self::PrimarySelectionV0_2),
+            Abi::ScalingV0_1 => scaling_v0_1::Ready::link(component).map(Self::ScalingV0_1),
+            Abi::ConfigTuningV0_1 => config_tuning_v0_1::Ready::link(component).map(Self::ConfigTuningV0_1),
         }
     }
 
-    /// Makes an instance and throws it away. Types are only compared here.
-    pub fn try_out(&self, store: &mut Store<Context>) -> wasmtime::Result<()> {
+    /// What does not depend on what it decides.
+    pub fn contract(&self) -> &dyn Contract {
         match self {
-            Self::V0_1(ready) => ready.try_out(store),
+            Self::PrimarySelectionV0_1(ready) => ready,
+            Self::PrimarySelectionV0_2(ready) => ready,
+            Self::ScalingV0_1(ready) => ready,
+            Self::ConfigTuningV0_1(ready) => ready,
         }
     }
+}
 
-    /// Asks what it is.
-    pub fn describe(&self, store: &mut Store<Context>) -> wasmtime::Result<Description> {
-        match self {
-            Self::V0_1(ready) => ready.describe(store),
-        }
-    }
-
-    /// Lets it check settings. The inner error is a path and a message.
-    pub fn validate(&self, store: &mut Store<Context>, json: &str) -> wasmtime::Result<Result<(), (String, String)>> {
-        match self {
-            Self::V0_1(ready) => ready.validate(store, json),
-        }
-    }
-
-    /// Asks it.
-    pub fn decide(&self, store: &mut Store<Context>, question: &Question, json: &str) -> wasmtime::Result<Answer> {
-        match self {
-            Self::V0_1(ready) => ready.decide(store, question, json),
-        }
-    }
+/// The pairs of a list, borrowed, because the records of contracts borrow their lists.
+fn pairs(list: &[(String, String)]) -> Vec<(&str, &str)> {
+    list.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }

@@ -26,7 +26,9 @@ pub enum BuildError {
     #[error("{0}")]
     NoCrate(String),
     /// It is no policy.
-    #[error("`{package}` built, but is no policy: {why}. Does it use the macro `grampus_policy::primary_selection!`?")]
+    #[error(
+        "`{package}` built, but is no policy: {why}. Does it use one of the macros of grampus_policy, such as `primary_selection!`?"
+    )]
     Encode {
         /// Its name.
         package: String,

@@ -3,9 +3,10 @@
 //! These are values for status, Events, metrics and the journal. Nothing here may influence a choice.
 
 use serde::{Deserialize, Serialize};
-use topology::decision::{Answer, Question};
+use topology::decision::Answer;
 
 use crate::call::LogLine;
+use crate::kind::DecisionKind;
 use crate::module::Binding;
 
 /// Who gave an answer.
@@ -44,6 +45,8 @@ pub enum FailureKind {
     UnknownCandidate,
     /// It named a member that may not lead.
     IneligibleCandidate,
+    /// It wanted what no policy may have.
+    ForbiddenWish,
     /// It named nobody for longer than it may.
     HeldTooLong,
     /// The sandbox failed, not the module.
@@ -62,9 +65,9 @@ pub struct Failure {
 
 /// What one binding made of one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evaluation {
+pub struct Evaluation<A = Answer> {
     /// Its answer, checked against the question.
-    pub result: Result<Answer, Failure>,
+    pub result: Result<A, Failure>,
     /// Units of fuel it burnt. The same on every run with the same engine version and digest.
     pub fuel: u64,
     /// Bytes of memory its instance had in the end.
@@ -102,9 +105,9 @@ pub struct FailedAttempt {
 /// What a module said when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Said {
+pub enum Said<A = Answer> {
     /// It answered, and the question allows the answer.
-    Answered(Answer),
+    Answered(A),
     /// It failed.
     Failed(Failure),
 }
@@ -112,7 +115,7 @@ pub enum Said {
 /// One module that was asked, and what came of it: everything that is needed to ask it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Attempt {
+pub struct Attempt<A = Answer> {
     /// Who was asked.
     pub by: DecidedBy,
     /// The contract it was built against; `native` where no module was asked.
@@ -120,7 +123,7 @@ pub struct Attempt {
     /// Its settings: the very text that it was given.
     pub settings: String,
     /// What it said.
-    pub said: Said,
+    pub said: Said<A>,
     /// Why its answer was passed over, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed_over: Option<String>,
@@ -133,9 +136,9 @@ pub struct Attempt {
     pub logs: Vec<LogLine>,
 }
 
-impl Attempt {
+impl<A> Attempt<A> {
     /// Asks a binding alone.
-    pub fn ask(binding: &Binding, source: Source, question: &Question) -> Self {
+    pub fn ask<Q: DecisionKind<Answer = A>>(binding: &Binding<Q>, source: Source, question: &Q) -> Self {
         let module = binding.module();
         let by = DecidedBy {
             name: module.description().name.clone(),
@@ -155,9 +158,9 @@ impl Attempt {
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// The answer. A promotion names an eligible member of the question.
-    pub answer: Answer,
+pub struct Decision<A = Answer> {
+    /// The answer. The question allows it: a promotion names an eligible member.
+    pub answer: A,
     /// Who gave it.
     pub by: DecidedBy,
     /// Who was asked before and failed, in order.
@@ -167,5 +170,5 @@ pub struct Decision {
     /// Microseconds, over all attempts.
     pub took_micros: u64,
     /// Everybody who was asked, in order.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<Attempt<A>>,
 }

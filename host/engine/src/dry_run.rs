@@ -1,19 +1,23 @@
 //! Rehearsals: situations a module must survive before it decides anything real.
 //!
-//! Passing means: it answered within its limits and named nobody it may not name. A hold passes. Rehearsals must
-//! never judge taste.
+//! Passing means: it answered within its limits and wanted nothing that it may not have. A hold passes, and so does
+//! whoever keeps everything. Rehearsals must never judge taste.
 
-use topology::decision::{Candidate, Ineligible, Question, Trigger};
+pub mod scaling;
+pub mod tuning;
+
+use topology::decision::{Activity, Candidate, Capacity, CatchUp, Ineligible, NodePressure, Question, Trigger};
 
 use crate::error::LoadError;
+use crate::kind::DecisionKind;
 use crate::module::Binding;
 
 /// The namespace of every rehearsal's cluster. No real one can have it: it is no valid name in Kubernetes.
 pub const REHEARSAL_NAMESPACE: &str = "(rehearsal)";
 
 /// Asks a binding every built-in question.
-pub fn rehearse(binding: &Binding) -> Result<(), LoadError> {
-    for (name, question) in built_in_questions() {
+pub fn rehearse<Q: DecisionKind>(binding: &Binding<Q>) -> Result<(), LoadError> {
+    for (name, question) in Q::rehearsals() {
         if let Err(failure) = binding.decide(&question).result {
             return Err(LoadError::DryRun { question: name.to_owned(), failure });
         }
@@ -80,6 +84,7 @@ pub fn built_in_questions() -> Vec<(&'static str, Question)> {
                 members[2].node_ready = false;
             }),
         ),
+        ("five members, everything known of each", case(5, &known)),
         ("seven members, all healthy", case(7, &gone)),
         (
             "seven members, a bare majority",
@@ -112,7 +117,10 @@ fn failover(candidates: Vec<Candidate>) -> Question {
         without_primary_ms: 850,
         former_primary: candidates.first().map(|first| first.name.clone()),
         acks: u32::try_from(candidates.len().saturating_sub(1) / 2).unwrap_or(u32::MAX).max(1),
+        failover_window_s: None,
+        failovers_in_window: None,
         candidates,
+        facts: Vec::new(),
     }
 }
 
@@ -132,13 +140,53 @@ fn member(ordinal: u32) -> Candidate {
         unapplied_transactions: u64::from(ordinal % 2),
         node_ready: true,
         node_cordoned: false,
+        node_pressure: NodePressure::default(),
         version: "8.4.6".to_owned(),
+        catch_up: CatchUp::default(),
+        capacity: Capacity::default(),
+        activity: Activity::default(),
         facts: Vec::new(),
     }
 }
 
 fn refuse(member: &mut Candidate, code: &str, message: &str) {
     member.ineligible.push(Ineligible { code: code.to_owned(), message: message.to_owned() });
+}
+
+/// Five members of which everything is known that can be, from small to the ends of the numbers.
+fn known(members: &mut Vec<Candidate>) {
+    refuse(&mut members[0], "unreachable", "its agent does not answer");
+    for (member, number) in members.iter_mut().zip([7, 0, 40, 1_000, u64::MAX]) {
+        let small = u32::try_from(number).unwrap_or(u32::MAX);
+        let so = number % 2 == 0;
+        member.node_pressure = NodePressure { memory: Some(so), disk: Some(!so), pid: Some(false) };
+        member.catch_up = CatchUp {
+            missing_bytes: Some(number),
+            unapplied_bytes: Some(number),
+            received_transactions_per_second: Some(number),
+            applied_transactions_per_second: Some(number),
+            predicted_drain_ms: Some(number),
+            replication_lag_s: Some(number),
+        };
+        member.capacity = Capacity {
+            cpu_limit_millicores: Some(number),
+            memory_limit_bytes: Some(number),
+            cpu_to_primary_permille: Some(number),
+            memory_to_primary_permille: Some(number),
+            buffer_pool_bytes: Some(number),
+            buffer_pool_warm_permille: Some(number.min(1_000)),
+            volume_bytes: Some(number),
+            volume_free_bytes: Some(number),
+            storage_class: Some("fast".to_owned()),
+        };
+        member.activity = Activity {
+            ackers_afterwards: Some(small),
+            copying: Some(so),
+            backing_up: Some(!so),
+            since_led_s: Some(number),
+            failovers_in_window: Some(small),
+        };
+    }
 }
 
 /// What is left of a member nobody has heard of: its name.

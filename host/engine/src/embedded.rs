@@ -5,6 +5,7 @@
 //! --example embed` brings it up to date. The native path must never be taken while the sandbox works.
 
 use grampus_policy::primary_selection as sdk;
+use grampus_policy::primary_selection::contract;
 use topology::decision::{Answer, Candidate, Question, Ranked, Trigger};
 
 use crate::decision::{DecidedBy, Source};
@@ -52,8 +53,10 @@ fn translate(question: &Question) -> sdk::Question {
         without_primary_ms: question.without_primary_ms,
         former_primary: question.former_primary.clone(),
         acks: question.acks,
+        failover_window_s: question.failover_window_s,
+        failovers_in_window: question.failovers_in_window,
         candidates: question.candidates.iter().map(candidate).collect(),
-        facts: Vec::new(),
+        facts: question.facts.clone(),
     }
 }
 
@@ -73,7 +76,19 @@ fn candidate(candidate: &Candidate) -> sdk::Candidate {
         unapplied_transactions: candidate.unapplied_transactions,
         node_ready: candidate.node_ready,
         node_cordoned: candidate.node_cordoned,
+        node_pressure: same!(NodePressure: &candidate.node_pressure => { memory, disk, pid }),
         version: candidate.version.clone(),
+        catch_up: same!(CatchUp: &candidate.catch_up => {
+            missing_bytes, unapplied_bytes, received_transactions_per_second, applied_transactions_per_second,
+            predicted_drain_ms, replication_lag_s,
+        }),
+        capacity: same!(Capacity: candidate.capacity.clone() => {
+            cpu_limit_millicores, memory_limit_bytes, cpu_to_primary_permille, memory_to_primary_permille,
+            buffer_pool_bytes, buffer_pool_warm_permille, volume_bytes, volume_free_bytes, storage_class,
+        }),
+        activity: same!(Activity: &candidate.activity => {
+            ackers_afterwards, copying, backing_up, since_led_s, failovers_in_window,
+        }),
         facts: candidate.facts.clone(),
     }
 }

@@ -77,7 +77,7 @@ pub enum LoadError {
     },
     /// It makes no decision we know.
     #[error(
-        "the module targets another world: expected an export `{expected}`, found {found}. Build it against the contract in wit/primary-selection, or update Grampus if it was made for a later one"
+        "the module targets another world: expected an export `{expected}`, found {found}. Build it against one of the contracts in wit/"
     )]
     OtherWorld {
         /// The interface names that are known.
@@ -117,6 +117,18 @@ pub enum LoadError {
     Describe {
         /// What happened.
         why: String,
+    },
+    /// It makes another decision than the one it is named for.
+    #[error(
+        "the module decides {found} (its contract is {contract}), and is named here to decide {wanted}. Name it under the policy for {found}, or a module that decides {wanted}"
+    )]
+    OtherDecision {
+        /// What was to be decided.
+        wanted: &'static str,
+        /// What it decides.
+        found: &'static str,
+        /// Its contract.
+        contract: &'static str,
     },
     /// Its settings are wrong.
     #[error("settings{}: {message}", at(.path))]
@@ -160,6 +172,7 @@ impl LoadError {
             Self::Start(_) => "ModuleFailsAtStart",
             Self::Instantiate { .. } => "ModuleDoesNotInstantiate",
             Self::Describe { .. } => "ModuleDoesNotDescribeItself",
+            Self::OtherDecision { .. } => "ModuleOtherDecision",
             Self::Settings { .. } => "SettingsInvalid",
             Self::SettingsCheck(_) => "SettingsCheckFailed",
             Self::DryRun { .. } => "RehearsalFailed",

@@ -15,14 +15,12 @@ pub use outlook::{Outlook, Supposed};
 pub use ring::{Bounds, Note, Packed, Ring, UnreadableJournal};
 
 use crate::decision::{Attempt, DecidedBy, Decision, FailureKind, Said, Source};
+use crate::kind::{Answered, DecisionKind};
 use crate::limits::Limits;
 use crate::load::Engine;
 
 /// The version of the lines that are written here.
 pub const FORMAT: u32 = 1;
-
-/// What primary selections are called in the journal.
-const PRIMARY_SELECTION: &str = "primary-selection";
 
 /// What bounded a call: with other bounds the same module may fail where it answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +49,7 @@ impl From<&Limits> for CallLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The guard let it pass: this member was to lead.
+    /// The guard let it pass: this member was to lead, or this was to be changed.
     Approved(String),
     /// The guard did not, for this reason.
     Refused(String),
@@ -59,8 +57,8 @@ pub enum Verdict {
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Entry {
+#[serde(rename_all = "camelCase", bound = "")]
+pub struct Entry<Q: DecisionKind = Question> {
     /// The version of this line: [`FORMAT`].
     pub format: u32,
     /// Unlike that of any other entry.
@@ -74,16 +72,16 @@ pub struct Entry {
     /// What bounded each call.
     pub limits: CallLimits,
     /// What was asked, seed and time included.
-    pub question: Question,
+    pub question: Q,
     /// Everybody who was asked, in order.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<Attempt<Q::Answer>>,
     /// What was answered in the end.
-    pub answer: Answer,
+    pub answer: Q::Answer,
     /// Whose answer that was.
     pub by: DecidedBy,
     /// What the shadows answered, once they have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub shadows: Vec<Attempt>,
+    pub shadows: Vec<Attempt<Q::Answer>>,
     /// What the guard made of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
@@ -106,14 +104,14 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-impl Entry {
+impl<Q: DecisionKind> Entry<Q> {
     /// A decision under an identifier that no other has. What the guard and the shadows say is added later.
-    pub fn new(id: String, question: Question, decision: &Decision, limits: &Limits) -> Self {
+    pub fn new(id: String, question: Q, decision: &Decision<Q::Answer>, limits: &Limits) -> Self {
         Self {
             format: FORMAT,
             id,
-            at_unix_ms: question.now_unix_ms,
-            decision: PRIMARY_SELECTION.to_owned(),
+            at_unix_ms: question.asked_unix_ms(),
+            decision: Q::KIND.name().to_owned(),
             engine: Engine::version().to_owned(),
             limits: limits.into(),
             question,
@@ -132,21 +130,20 @@ impl Entry {
     /// Whether another decision says nothing that this one does not: the same question but for the time, with the same
     /// choice by the same modules. Words may differ, because a module may put the time into them.
     pub fn repeats(&self, earlier: &Self) -> bool {
-        let timeless = |question: &Question| Question { now_unix_ms: 0, without_primary_ms: 0, ..question.clone() };
         let approved = |entry: &Self| matches!(entry.verdict, Some(Verdict::Approved(_)));
         let asked = |entry: &Self| {
             let asked = entry.attempts.iter();
             asked.map(|one| (one.by.clone(), one.settings.clone(), outcome(&one.said))).collect::<Vec<_>>()
         };
-        chosen(&self.answer) == chosen(&earlier.answer)
+        self.answer.wordless() == earlier.answer.wordless()
             && self.by == earlier.by
             && approved(self) == approved(earlier)
             && asked(self) == asked(earlier)
-            && timeless(&self.question) == timeless(&earlier.question)
+            && self.question.timeless() == earlier.question.timeless()
     }
 
     /// The call of exactly this module with these settings, beside or in the decision.
-    pub fn attempt_of(&self, digest: &str, settings: &str) -> Option<&Attempt> {
+    pub fn attempt_of(&self, digest: &str, settings: &str) -> Option<&Attempt<Q::Answer>> {
         self.attempts.iter().chain(&self.shadows).find(|one| one.by.digest == digest && one.settings == settings)
     }
 
@@ -157,7 +154,7 @@ impl Entry {
 }
 
 /// Why asking again may give another answer, where it may.
-pub(crate) fn not_replayable(attempt: &Attempt) -> Option<String> {
+pub(crate) fn not_replayable<A>(attempt: &Attempt<A>) -> Option<String> {
     let name = &attempt.by.name;
     match &attempt.said {
         Said::Failed(failure) if failure.kind == FailureKind::Timeout => {
@@ -182,17 +179,17 @@ pub fn chosen(answer: &Answer) -> Option<&str> {
     }
 }
 
-fn outcome(said: &Said) -> Result<Option<String>, FailureKind> {
+fn outcome<A: Answered>(said: &Said<A>) -> Result<A, FailureKind> {
     match said {
-        Said::Answered(answer) => Ok(chosen(answer).map(ToOwned::to_owned)),
+        Said::Answered(answer) => Ok(answer.wordless()),
         Said::Failed(failure) => Err(failure.kind),
     }
 }
 
 /// Whether a shadow would have decided otherwise. One that failed has not said anything else.
-pub fn disagrees(shadow: &Attempt, answer: &Answer) -> bool {
+pub fn disagrees<A: Answered>(shadow: &Attempt<A>, answer: &A) -> bool {
     match &shadow.said {
-        Said::Answered(said) => chosen(said) != chosen(answer),
+        Said::Answered(said) => said.wordless() != answer.wordless(),
         Said::Failed(_) => false,
     }
 }

@@ -7,14 +7,16 @@
 //! - [`Engine::load`] takes bytes as they came from a ConfigMap and climbs a ladder of checks; each rung has an
 //!   error of its own in [`LoadError`].
 //! - [`Engine::bind`] joins a module with settings and rehearses it on built-in questions.
-//! - [`PrimarySelection`] is one cluster's slot. Bindings are swapped in it while decisions run, and
-//!   [`PrimarySelection::decide`] is total: configured module → last known good → embedded default → the same
+//! - [`Slot`] is one cluster's slot for one decision, [`PrimarySelection`] for example. Bindings are swapped in it while
+//!   decisions run, and [`Slot::decide`] is total: configured module → last known good → embedded default → the same
 //!   rule as native code.
+//! - [`DecisionKind`] is what differs from decision to decision. It is implemented by the types of questions.
 //! - [`Entry`] is a decision as a [`Ring`] keeps it, [`replay`] asks another module the same, and [`Shadows`] asks some
 //!   beside the one in force.
 //!
-//! This crate must never let a module's answer out that names a member its question does not allow.
+//! This crate must never let a module's answer out that its question does not allow.
 
+#[macro_use]
 mod abi;
 mod call;
 mod compile;
@@ -23,6 +25,7 @@ mod dry_run;
 mod embedded;
 mod error;
 mod journal;
+mod kind;
 mod limits;
 mod load;
 mod module;
@@ -49,9 +52,10 @@ pub use journal::{
     Bounds, CallLimits, Entry, FORMAT, Note, Outlook, Packed, Ring, Supposed, UnreadableJournal, Verdict, chosen,
     disagrees,
 };
+pub use kind::{Answered, DecisionKind, Kind};
 pub use limits::Limits;
 pub use load::{Engine, Options};
 pub use module::{Binding, Description, Module};
 pub use replay::{Comparison, Repetition, Replayed, in_words, replay};
-pub use selection::{InForce, PrimarySelection};
+pub use selection::{ConfigTuning, InForce, PrimarySelection, Scaling, Slot};
 pub use shadow::{Busy, Shadows};

@@ -1,9 +1,11 @@
 //! The ladder from bytes to a binding.
 //!
 //! unpack → component? → compile (in a child) → known contract? → allowed imports? → trial instance → describe;
-//! then, with settings: validate → rehearse. Nothing may be skipped for anybody, the embedded default included.
+//! then, with settings: the right decision? → validate → rehearse. Nothing may be skipped for anybody, the embedded
+//! default included.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::{Value, json};
@@ -16,6 +18,7 @@ use crate::decision::FailureKind;
 use crate::dry_run;
 use crate::embedded;
 use crate::error::{EngineError, LoadError};
+use crate::kind::DecisionKind;
 use crate::limits::Limits;
 use crate::module::{Binding, Description, Module, Sandbox};
 use crate::runtime::{self, Room};
@@ -107,11 +110,11 @@ impl Engine {
     }
 
     /// Joins a module with settings (`null` is the same as `{}`): the module checks them, then is rehearsed on
-    /// [`crate::built_in_questions`]. Blocks for some milliseconds.
+    /// [`DecisionKind::rehearsals`]. Blocks for some milliseconds.
     ///
     /// # Errors
-    /// The settings do not fit, or the module fails in a rehearsal.
-    pub fn bind(&self, module: Arc<Module>, settings: &Value) -> Result<Arc<Binding>, LoadError> {
+    /// The module makes another decision, the settings do not fit, or the module fails in a rehearsal.
+    pub fn bind<Q: DecisionKind>(&self, module: Arc<Module>, settings: &Value) -> Result<Arc<Binding<Q>>, LoadError> {
         self.0.bind(module, settings)
     }
 
@@ -170,12 +173,12 @@ impl Inner {
         let unfit =
             |why: String| LoadError::Instantiate { abi: abi.name(), why: clean(&why, sandbox.limits.text_bytes) };
         let ready = Ready::link(abi, &component).map_err(|error| unfit(format!("{error:#}")))?;
-        sandbox.call(|store| ready.try_out(store)).result.map_err(|failure| match failure.kind {
+        sandbox.call(|store| ready.contract().try_out(store)).result.map_err(|failure| match failure.kind {
             FailureKind::Sandbox if wants_too_much(&failure.message) => LoadError::OverLimits { why: failure.message },
             FailureKind::Sandbox => unfit(failure.message),
             _ => LoadError::Start(failure),
         })?;
-        let said = sandbox.call(|store| ready.describe(store)).result;
+        let said = sandbox.call(|store| ready.contract().describe(store)).result;
         let said = said.map_err(|failure| LoadError::Describe { why: failure.message })?;
         let description = presentable(said, sandbox.limits.text_bytes)?;
         let read = |text: &str| schema::read(text, sandbox.limits.settings_bytes);
@@ -187,7 +190,11 @@ impl Inner {
         Ok(Module { sandbox: sandbox.clone(), ready, abi, digest, description, bytes: bytes.len(), imports, schema })
     }
 
-    fn bind(&self, module: Arc<Module>, settings: &Value) -> Result<Arc<Binding>, LoadError> {
+    fn bind<Q: DecisionKind>(&self, module: Arc<Module>, settings: &Value) -> Result<Arc<Binding<Q>>, LoadError> {
+        if module.kind() != Q::KIND {
+            let (wanted, found) = (Q::KIND.name(), module.kind().name());
+            return Err(LoadError::OtherDecision { wanted, found, contract: module.abi.name() });
+        }
         let nothing = json!({});
         let value = if settings.is_null() { &nothing } else { settings };
         let settings = value.to_string();
@@ -196,7 +203,7 @@ impl Inner {
             let message = format!("{} bytes, at most {} are allowed", settings.len(), limits.settings_bytes);
             return Err(LoadError::Settings { path: String::new(), message });
         }
-        let checked = self.sandbox.call(|store| module.ready.validate(store, &settings)).result;
+        let checked = self.sandbox.call(|store| module.ready.contract().validate(store, &settings)).result;
         checked.map_err(LoadError::SettingsCheck)?.map_err(|(path, message)| LoadError::Settings {
             path: clean(&path, limits.text_bytes),
             message: clean(&message, limits.text_bytes),
@@ -207,7 +214,7 @@ impl Inner {
                 message: clean(&message, limits.text_bytes),
             })?;
         }
-        let binding = Binding { module, settings };
+        let binding = Binding { module, settings, asks: PhantomData };
         dry_run::rehearse(&binding)?;
         Ok(Arc::new(binding))
     }

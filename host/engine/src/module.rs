@@ -3,15 +3,17 @@
 //! A [`Binding`] is what decides. Its answers must never leave [`Binding::decide`] unchecked against the question.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use topology::decision::{Answer, Question};
+use topology::decision::Question;
 use wasmtime::Store;
 
 use crate::abi::{Abi, Ready};
-use crate::call::{Called, Context, call, clean};
-use crate::decision::{Evaluation, Failure, FailureKind};
+use crate::call::{Called, Context, call};
+use crate::decision::Evaluation;
+use crate::kind::{DecisionKind, Kind};
 use crate::limits::Limits;
 use crate::runtime::Room;
 
@@ -81,6 +83,11 @@ impl Module {
         self.abi
     }
 
+    /// What it decides.
+    pub fn kind(&self) -> Kind {
+        self.abi.kind()
+    }
+
     /// What bounds each call of it.
     pub fn limits(&self) -> &Limits {
         &self.sandbox.limits
@@ -97,14 +104,20 @@ impl Module {
     }
 }
 
-/// A module with its settings, which decide together.
-#[derive(Debug)]
-pub struct Binding {
+/// A module with its settings, which decide together what `Q` asks.
+pub struct Binding<Q = Question> {
     pub(crate) module: Arc<Module>,
     pub(crate) settings: String,
+    pub(crate) asks: PhantomData<fn(&Q)>,
 }
 
-impl Binding {
+impl<Q> fmt::Debug for Binding<Q> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Binding").field("module", &self.module).field("settings", &self.settings).finish()
+    }
+}
+
+impl<Q: DecisionKind> Binding<Q> {
     /// The module.
     pub fn module(&self) -> &Arc<Module> {
         &self.module
@@ -123,38 +136,11 @@ impl Binding {
     /// Asks this binding alone, without anything to fall back to: for shadows, replays and benchmarks.
     ///
     /// Runs on the caller's thread for microseconds as a rule; [`Limits`] say what is the most.
-    pub fn decide(&self, question: &Question) -> Evaluation {
+    pub fn decide(&self, question: &Q) -> Evaluation<Q::Answer> {
         let module = &self.module;
-        let called = module.sandbox.call(|store| module.ready.decide(store, question, &self.settings));
+        let called = module.sandbox.call(|store| question.ask(&module.ready, store, &self.settings));
         let Called { result, fuel, memory_bytes, took_micros, logs } = called;
-        let result = result.and_then(|answer| check(question, answer, module.sandbox.limits.text_bytes));
+        let result = result.and_then(|answer| question.check(answer, module.sandbox.limits.text_bytes));
         Evaluation { result, fuel, memory_bytes, took_micros, logs }
     }
-}
-
-/// Lets an answer pass only if the question allows it, with its texts made fit to be shown.
-pub fn check(question: &Question, answer: Answer, text_bytes: usize) -> Result<Answer, Failure> {
-    let (candidate, reason, ranking) = match answer {
-        Answer::Hold { reason } => return Ok(Answer::Hold { reason: clean(&reason, text_bytes) }),
-        Answer::Promote { candidate, reason, ranking } => (candidate, reason, ranking),
-    };
-    let Some(chosen) = question.candidates.iter().find(|known| known.name == candidate) else {
-        let names: Vec<&str> = question.candidates.iter().map(|known| known.name.as_str()).collect();
-        let message = format!("it chose `{}`, which is none of: {}", clean(&candidate, 100), names.join(", "));
-        return Err(Failure { kind: FailureKind::UnknownCandidate, message });
-    };
-    if let Some(first) = chosen.ineligible.first() {
-        let message = format!("it chose `{candidate}`, which may not lead: {}", first.message);
-        return Err(Failure { kind: FailureKind::IneligibleCandidate, message });
-    }
-    // The ranking only explains. What it says about nobody, or twice, explains nothing.
-    let mut shown: Vec<topology::decision::Ranked> = Vec::new();
-    for mut row in ranking {
-        let known = question.candidates.iter().any(|candidate| candidate.name == row.name);
-        if known && !shown.iter().any(|other| other.name == row.name) {
-            row.reason = clean(&row.reason, text_bytes);
-            shown.push(row);
-        }
-    }
-    Ok(Answer::Promote { candidate, reason: clean(&reason, text_bytes), ranking: shown })
 }

@@ -5,15 +5,16 @@
 use topology::decision::Answer;
 
 use crate::decision::{Evaluation, Said};
-use crate::journal::{CallLimits, Entry, chosen, not_replayable};
+use crate::journal::{CallLimits, Entry, not_replayable};
+use crate::kind::{Answered, DecisionKind};
 use crate::load::Engine;
 use crate::module::Binding;
 
 /// What a module would have said to one question of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replayed {
+pub struct Replayed<A = Answer> {
     /// What it says now.
-    pub now: Evaluation,
+    pub now: Evaluation<A>,
     /// How that compares with what was decided.
     pub comparison: Comparison,
     /// Whether the very same call gave the very same.
@@ -48,7 +49,7 @@ pub enum Repetition {
 
 /// Asks `binding` what `entry` says was asked. Where the module with these settings was asked then, its own answer is what
 /// counts, else the one that was given in the end.
-pub fn replay(binding: &Binding, entry: &Entry) -> Replayed {
+pub fn replay<Q: DecisionKind>(binding: &Binding<Q>, entry: &Entry<Q>) -> Replayed<Q::Answer> {
     let now = binding.decide(&entry.question);
     let own = entry.attempt_of(binding.module().digest(), binding.settings_json());
     let limits = CallLimits::from(binding.module().limits());
@@ -64,11 +65,11 @@ pub fn replay(binding: &Binding, entry: &Entry) -> Replayed {
     }
     let before = match own.map(|own| &own.said) {
         Some(Said::Failed(failure)) => Err(failure.kind),
-        Some(Said::Answered(answer)) => Ok(chosen(answer)),
-        None => Ok(chosen(&entry.answer)),
+        Some(Said::Answered(answer)) => Ok(answer.wordless()),
+        None => Ok(entry.answer.wordless()),
     };
     let comparison = match (&now.result, before) {
-        (Ok(answer), Ok(before)) if chosen(answer) == before => Comparison::Same,
+        (Ok(answer), Ok(before)) if answer.wordless() == before => Comparison::Same,
         (Err(failure), Err(before)) if failure.kind == before => Comparison::Same,
         (Ok(_), _) => Comparison::Otherwise,
         (Err(_), _) => Comparison::Fails,
@@ -80,11 +81,11 @@ pub fn replay(binding: &Binding, entry: &Entry) -> Replayed {
     Replayed { now, comparison, repetition }
 }
 
-fn repetition(now: &Evaluation, before: &Said, fuel: u64, same_engine: bool) -> Repetition {
+fn repetition<A: Answered>(now: &Evaluation<A>, before: &Said<A>, fuel: u64, same_engine: bool) -> Repetition {
     let same = match (&now.result, before) {
         (Ok(now), Said::Answered(before)) if same_engine => now == before,
         // Another engine may word a failure otherwise, and so may a host a reason; the choice is the module's alone.
-        (Ok(now), Said::Answered(before)) => chosen(now) == chosen(before),
+        (Ok(now), Said::Answered(before)) => now.wordless() == before.wordless(),
         (Err(now), Said::Failed(before)) => now.kind == before.kind,
         (Ok(_), Said::Failed(_)) | (Err(_), Said::Answered(_)) => false,
     };
@@ -98,7 +99,7 @@ fn repetition(now: &Evaluation, before: &Said, fuel: u64, same_engine: bool) -> 
     }
 }
 
-fn said(now: &Evaluation) -> Said {
+fn said<A: Answered>(now: &Evaluation<A>) -> Said<A> {
     match &now.result {
         Ok(answer) => Said::Answered(answer.clone()),
         Err(failure) => Said::Failed(failure.clone()),
@@ -106,10 +107,9 @@ fn said(now: &Evaluation) -> Said {
 }
 
 /// What was said, for people.
-pub fn in_words(said: &Said) -> String {
+pub fn in_words<A: Answered>(said: &Said<A>) -> String {
     match said {
-        Said::Answered(Answer::Promote { candidate, reason, .. }) => format!("{candidate}: {reason}"),
-        Said::Answered(Answer::Hold { reason }) => format!("nobody: {reason}"),
+        Said::Answered(answer) => answer.in_words(),
         Said::Failed(failure) => format!("a failure: {failure}"),
     }
 }

@@ -11,24 +11,36 @@ use serde::{Deserialize, Serialize};
 use topology::decision::{Answer, Question};
 
 use crate::decision::{Attempt, DecidedBy, Decision, FailedAttempt, Failure, FailureKind, Said, Source};
-use crate::embedded;
+use crate::kind::DecisionKind;
 use crate::load::Engine;
 use crate::module::{Binding, Description};
 
-/// The policy of one cluster.
-pub struct PrimarySelection {
+/// The policy of one cluster that decides what `Q` asks.
+pub struct Slot<Q: DecisionKind> {
     engine: Engine,
-    slots: ArcSwap<Slots>,
+    slots: ArcSwap<Slots<Q>>,
 }
 
-#[derive(Clone, Default)]
-struct Slots {
-    configured: Option<Arc<Configured>>,
-    last_known_good: Option<Arc<Binding>>,
+/// The policy of one cluster that says who leads.
+pub type PrimarySelection = Slot<Question>;
+/// The policy of one cluster that scales it.
+pub type Scaling = Slot<topology::scaling::Question>;
+/// The policy of one cluster that tunes its mysqld.
+pub type ConfigTuning = Slot<topology::tuning::Question>;
+
+struct Slots<Q: DecisionKind> {
+    configured: Option<Arc<Configured<Q>>>,
+    last_known_good: Option<Arc<Binding<Q>>>,
 }
 
-struct Configured {
-    binding: Arc<Binding>,
+impl<Q: DecisionKind> Slots<Q> {
+    fn empty() -> Self {
+        Self { configured: None, last_known_good: None }
+    }
+}
+
+struct Configured<Q: DecisionKind> {
+    binding: Arc<Binding<Q>>,
     /// Whether its latest decision failed. Then it is no good to fall back to.
     failing: AtomicBool,
 }
@@ -49,17 +61,17 @@ pub struct InForce {
     pub last_known_good: Option<String>,
 }
 
-impl PrimarySelection {
+impl<Q: DecisionKind> Slot<Q> {
     /// A slot in which the embedded default decides.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, slots: ArcSwap::default() }
+        Self { engine, slots: ArcSwap::from_pointee(Slots::empty()) }
     }
 
     /// Puts a binding in force. The next decision uses it; running ones end with the one they began with.
     ///
     /// The binding that was in force becomes the last known good, unless its latest decision failed or it is the
     /// same module with the same settings.
-    pub fn swap(&self, binding: Arc<Binding>) {
+    pub fn swap(&self, binding: Arc<Binding<Q>>) {
         let next = Arc::new(Configured { binding, failing: AtomicBool::new(false) });
         self.slots.rcu(|slots| {
             let outgoing = slots.configured.as_ref().filter(|outgoing| {
@@ -75,7 +87,7 @@ impl PrimarySelection {
 
     /// Goes back to the embedded default and forgets everything else: for a policy that was taken out of the spec.
     pub fn clear(&self) {
-        self.slots.store(Arc::default());
+        self.slots.store(Arc::new(Slots::empty()));
     }
 
     /// What decides next.
@@ -84,7 +96,7 @@ impl PrimarySelection {
         let last_known_good = slots.last_known_good.as_ref().map(|binding| binding.module().digest().to_owned());
         let (binding, source) = match &slots.configured {
             Some(configured) => (Some(configured.binding.clone()), Source::Configured),
-            None => (self.engine.embedded_binding().ok(), Source::Default),
+            None => (Q::embedded(&self.engine).ok().flatten(), Source::Default),
         };
         match binding {
             Some(binding) => InForce {
@@ -95,8 +107,8 @@ impl PrimarySelection {
                 last_known_good,
             },
             None => {
-                let native = embedded::native();
-                let summary = "the embedded default, without a sandbox".to_owned();
+                let native = Q::native();
+                let summary = Q::NATIVE_SUMMARY.to_owned();
                 InForce {
                     description: Description {
                         name: native.name,
@@ -118,7 +130,7 @@ impl PrimarySelection {
     /// Runs on the caller's thread, in microseconds as a rule and at worst for three times
     /// what [`crate::Limits::call_cpu_ms`] allows: an async caller must use a thread for blocking work. A hold is an answer
     /// like any other; whoever has no more patience asks [`PrimarySelection::overrule`].
-    pub fn decide(&self, question: &Question) -> Decision {
+    pub fn decide(&self, question: &Q) -> Decision<Q::Answer> {
         self.deliberate(question, |configured, failing| {
             // Written only when it changes, so that decisions on many threads do not fight for the line.
             if configured.failing.load(Ordering::Relaxed) != failing {
@@ -127,14 +139,14 @@ impl PrimarySelection {
         })
     }
 
-    /// What [`PrimarySelection::decide`] would answer, asked for its own sake: nothing is remembered of it.
-    pub fn suppose(&self, question: &Question) -> Decision {
+    /// What [`Slot::decide`] would answer, asked for its own sake: nothing is remembered of it.
+    pub fn suppose(&self, question: &Q) -> Decision<Q::Answer> {
         self.deliberate(question, |_, _| {})
     }
 
-    fn deliberate(&self, question: &Question, asked: impl FnOnce(&Configured, bool)) -> Decision {
+    fn deliberate(&self, question: &Q, asked: impl FnOnce(&Configured<Q>, bool)) -> Decision<Q::Answer> {
         let slots = self.slots.load_full();
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::none();
         if let Some(configured) = &slots.configured {
             let decided = attempts.ask(&configured.binding, Source::Configured, question);
             asked(configured, decided.is_none());
@@ -150,7 +162,9 @@ impl PrimarySelection {
         }
         attempts.settle(&self.engine, question)
     }
+}
 
+impl PrimarySelection {
     /// Lets the embedded default decide where a module has held for longer than it may, which counts as a failure
     /// of that module. What the default itself said stands.
     pub fn overrule(&self, held: Decision, question: &Question) -> Decision {
@@ -171,16 +185,19 @@ impl PrimarySelection {
 }
 
 /// The modules asked so far for one decision.
-#[derive(Default)]
-struct Attempts {
+struct Attempts<Q: DecisionKind> {
     failures: Vec<FailedAttempt>,
     fuel: u64,
     took_micros: u64,
-    asked: Vec<Attempt>,
+    asked: Vec<Attempt<Q::Answer>>,
 }
 
-impl Attempts {
-    fn ask(&mut self, binding: &Binding, source: Source, question: &Question) -> Option<(Answer, DecidedBy)> {
+impl<Q: DecisionKind> Attempts<Q> {
+    fn none() -> Self {
+        Self { failures: Vec::new(), fuel: 0, took_micros: 0, asked: Vec::new() }
+    }
+
+    fn ask(&mut self, binding: &Binding<Q>, source: Source, question: &Q) -> Option<(Q::Answer, DecidedBy)> {
         let attempt = Attempt::ask(binding, source, question);
         self.fuel += attempt.fuel;
         self.took_micros += attempt.took_micros;
@@ -196,23 +213,24 @@ impl Attempts {
         decided
     }
 
-    fn settle(mut self, engine: &Engine, question: &Question) -> Decision {
-        match engine.embedded_binding() {
-            Ok(binding) => {
+    fn settle(mut self, engine: &Engine, question: &Q) -> Decision<Q::Answer> {
+        match Q::embedded(engine) {
+            Ok(Some(binding)) => {
                 if let Some(answer) = self.ask(&binding, Source::Default, question) {
                     return self.decided(answer);
                 }
             }
+            Ok(None) => {}
             Err(error) => {
-                let by = DecidedBy { source: Source::Default, ..embedded::native() };
+                let by = DecidedBy { source: Source::Default, ..Q::native() };
                 let failure = Failure { kind: FailureKind::Sandbox, message: format!("it did not load: {error}") };
                 self.failures.push(FailedAttempt { by, failure });
             }
         }
-        let answer = embedded::decide_natively(question);
+        let answer = question.decide_natively();
         self.asked.push(Attempt {
-            by: embedded::native(),
-            abi: embedded::native().digest,
+            by: Q::native(),
+            abi: Q::native().digest,
             settings: "{}".to_owned(),
             said: Said::Answered(answer.clone()),
             passed_over: None,
@@ -220,10 +238,10 @@ impl Attempts {
             took_micros: 0,
             logs: Vec::new(),
         });
-        self.decided((answer, embedded::native()))
+        self.decided((answer, Q::native()))
     }
 
-    fn decided(self, (answer, by): (Answer, DecidedBy)) -> Decision {
+    fn decided(self, (answer, by): (Q::Answer, DecidedBy)) -> Decision<Q::Answer> {
         let Self { failures, fuel, took_micros, asked: attempts } = self;
         Decision { answer, by, failures, fuel, took_micros, attempts }
     }

@@ -7,9 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use topology::decision::Question;
-
 use crate::decision::{Attempt, Source};
+use crate::kind::DecisionKind;
 use crate::module::Binding;
 
 /// Questions that may wait. What a module costs is bounded, and a question comes a few times a failover.
@@ -24,10 +23,10 @@ pub struct Shadows {
     queue: SyncSender<Job>,
 }
 
+/// A question with those to be asked and what to do with their answers, of whatever decision.
 struct Job {
-    question: Question,
-    bindings: Vec<Arc<Binding>>,
-    done: Box<dyn FnOnce(Vec<Attempt>) + Send>,
+    cluster: String,
+    ask: Box<dyn FnOnce() + Send>,
 }
 
 /// So many questions wait already that another one is not taken.
@@ -50,24 +49,27 @@ impl Shadows {
     ///
     /// # Errors
     /// [`Busy`]; the shadows are not asked then.
-    pub fn ask(
+    pub fn ask<Q: DecisionKind>(
         &self,
-        question: Question,
-        bindings: Vec<Arc<Binding>>,
-        done: impl FnOnce(Vec<Attempt>) + Send + 'static,
+        question: Q,
+        bindings: Vec<Arc<Binding<Q>>>,
+        done: impl FnOnce(Vec<Attempt<Q::Answer>>) + Send + 'static,
     ) -> Result<(), Busy> {
-        self.queue.try_send(Job { question, bindings, done: Box::new(done) }).map_err(|_| Busy)
+        let cluster = question.cluster().1.to_owned();
+        let ask = Box::new(move || {
+            done(bindings.iter().map(|binding| Attempt::ask(binding, Source::Shadow, &question)).collect());
+        });
+        self.queue.try_send(Job { cluster, ask }).map_err(|_| Busy)
     }
 }
 
 fn work(jobs: &Receiver<Job>) {
     // SAFETY: no memory is involved. On Linux it is this thread alone that is nicer; if it cannot be, it still works.
     unsafe { nix::libc::nice(NICENESS) };
-    while let Ok(Job { question, bindings, done }) = jobs.recv() {
-        let asked = || bindings.iter().map(|binding| Attempt::ask(binding, Source::Shadow, &question)).collect();
+    while let Ok(Job { cluster, ask }) = jobs.recv() {
         // Whatever goes wrong with one question, the next one is asked.
-        if catch_unwind(AssertUnwindSafe(|| done(asked()))).is_err() {
-            tracing::error!(cluster = question.cluster, "asking the shadows panicked");
+        if catch_unwind(AssertUnwindSafe(ask)).is_err() {
+            tracing::error!(cluster, "asking the shadows panicked");
         }
     }
 }

@@ -4,6 +4,10 @@
 
 #[path = "policies/common.rs"]
 mod common;
+#[path = "policies/contracts.rs"]
+mod contracts;
+#[path = "policies/decisions.rs"]
+mod decisions;
 #[path = "policies/embedded.rs"]
 mod embedded;
 #[path = "policies/journal.rs"]

@@ -38,8 +38,17 @@ pub struct Question {
     pub former_primary: Option<String>,
     /// k: how many replicas acknowledge a commit.
     pub acks: u32,
+    /// Seconds that recent failovers are counted over. None where they are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover_window_s: Option<u64>,
+    /// Failovers within that window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failovers_in_window: Option<u32>,
     /// Every voting member, eligible or not, sorted by name.
     pub candidates: Vec<Candidate>,
+    /// Further observations about the cluster as a whole, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<(String, String)>,
 }
 
 /// One voting member, as a policy sees it.
@@ -66,8 +75,20 @@ pub struct Candidate {
     pub node_ready: bool,
     /// Whether its node is closed to new pods.
     pub node_cordoned: bool,
+    /// What its node is short of.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub node_pressure: NodePressure,
     /// Its MySQL version, as the server writes it.
     pub version: String,
+    /// How fast it catches up.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub catch_up: CatchUp,
+    /// What it has to lead with.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub capacity: Capacity,
+    /// What it has done and is doing.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub activity: Activity,
     /// Further observations, sorted by name: what a later Grampus knows and this record has no field for.
     pub facts: Vec<(String, String)>,
 }
@@ -77,6 +98,104 @@ impl Candidate {
     pub fn is_eligible(&self) -> bool {
         self.ineligible.is_empty()
     }
+}
+
+/// Whether nothing of a record is known, so that it need not be written down.
+fn is_unknown<T: Default + PartialEq>(record: &T) -> bool {
+    *record == T::default()
+}
+
+/// What a node says of itself. What is not known is None.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodePressure {
+    /// Whether it is short of memory (`MemoryPressure`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<bool>,
+    /// Whether it is short of room on its disk (`DiskPressure`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<bool>,
+    /// Whether it is short of process identifiers (`PIDPressure`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<bool>,
+}
+
+/// How fast a member catches up with what has to be executed before it can open. What was not measured is None.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CatchUp {
+    /// Bytes of the missing transactions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_bytes: Option<u64>,
+    /// Bytes of the unapplied transactions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unapplied_bytes: Option<u64>,
+    /// Transactions it received in a second, lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received_transactions_per_second: Option<u64>,
+    /// Transactions it executed in a second while it had any to execute, lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied_transactions_per_second: Option<u64>,
+    /// Milliseconds until it has executed what it has received, as its pace foretells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_drain_ms: Option<u64>,
+    /// How far it is behind its source, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication_lag_s: Option<u64>,
+}
+
+/// What a member has to lead with. What is not known is None.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Capacity {
+    /// Thousandths of a processor that its container may have. None, too, where there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_limit_millicores: Option<u64>,
+    /// Bytes of memory that its container may have. None, too, where there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<u64>,
+    /// Its processor limit in thousandths of the former primary's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_to_primary_permille: Option<u64>,
+    /// Its memory limit in thousandths of the former primary's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_to_primary_permille: Option<u64>,
+    /// Bytes of its buffer pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer_pool_bytes: Option<u64>,
+    /// Thousandths of its buffer pool that hold data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer_pool_warm_permille: Option<u64>,
+    /// Bytes of its volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_bytes: Option<u64>,
+    /// Bytes that are free on its volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_free_bytes: Option<u64>,
+    /// The storage class of its volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+}
+
+/// What a member has done and is doing. What is not known is None.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Activity {
+    /// Replicas that could acknowledge if it led. With fewer than k, no commit would end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ackers_afterwards: Option<u32>,
+    /// Whether it copies another member's data, or lets its own be copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copying: Option<bool>,
+    /// Whether it makes a backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backing_up: Option<bool>,
+    /// Seconds since it last led. None, too, for one that never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_led_s: Option<u64>,
+    /// How often its lead was lost within the question's failover window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failovers_in_window: Option<u32>,
 }
 
 /// One reason why a member cannot be chosen.

@@ -5,17 +5,20 @@
 //! reached, a refusal and a wait are values too.
 //!
 //! The operator's loop reads in this order: [`snapshot`] → [`assess`] → a policy's [`decision`] → [`guard`] →
-//! [`plan`].
+//! [`plan`]. What is asked of policies beside that, [`scaling`] and [`tuning`], has a guard each.
 
 pub mod assess;
 pub mod decision;
 pub mod facts;
 pub mod gtid;
 pub mod guard;
+pub mod measured;
 pub mod plan;
 pub mod quorum;
 pub mod readers;
 pub mod reading;
 pub mod record;
+pub mod scaling;
 pub mod snapshot;
+pub mod tuning;
 pub mod upkeep;

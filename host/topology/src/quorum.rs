@@ -3,11 +3,12 @@
 //! This is where "an acknowledged write survives" is decided, so nothing here may count a member on a guess:
 //! a member counts only by what it reported after it stored the claim.
 
+mod known;
 mod reduced;
 
 pub(crate) use self::reduced::last_primary;
 
-use crate::decision::{Candidate, Ineligible};
+use crate::decision::{Candidate, Capacity, Ineligible, NodePressure};
 use crate::facts::{ServerState, ThreadState};
 use crate::gtid::GtidSet;
 use crate::record::{GivenUp, Record};
@@ -253,7 +254,11 @@ fn candidate(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member: &Mem
         unapplied_transactions: quorum.union.intersect(&known).subtract(&executed).count(),
         node_ready: pod.node_ready,
         node_cordoned: pod.node_cordoned,
+        node_pressure: NodePressure::default(),
         version: member.server().map(|facts| facts.version.clone()).unwrap_or_default(),
+        catch_up: known::catch_up(member),
+        capacity: Capacity::default(),
+        activity: known::activity(snapshot, record, member),
         facts: Vec::new(),
     }
 }

@@ -1,8 +1,9 @@
 //! Picks the member whose lead is predicted to interrupt writes for the shortest time.
 //!
-//! The prediction, in milliseconds, is made of what the question has: transactions to fetch and to execute, at
-//! rates that can be set; the next move, where the node is not Ready or is cordoned; and the distance from the
-//! zone where writes come from. It must never rule anybody out: a dear primary is better than none.
+//! The prediction, in milliseconds, is made of what the question has: transactions to fetch and to execute, at the
+//! member's own pace where that is known; the next move, where the node is in trouble or the member's lead was lost
+//! before; a cold buffer pool, a copy or a backup under way; replicas too few to acknowledge; and the distance from
+//! the zone where writes come from. It must never rule anybody out: a dear primary is better than none.
 
 use grampus_policy::SettingsError;
 use grampus_policy::primary_selection::{Answer, Candidate, Policy, Question};
@@ -12,16 +13,29 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct CostAware {
-    /// Transactions a member executes in a second. 1,000 is what the default policy's weights assume, too: there
+    /// Transactions a member executes in a second, where its own pace is not known. 1,000 is what the default policy's weights assume, too: there
     /// a cordoned node is worth 1,000 transactions, "about a second of catching up".
     pub execute_per_second: u64,
-    /// Transactions a member fetches from another in a second, before it can execute them.
+    /// Transactions a member fetches from another in a second, before it can execute them, where its own pace is not
+    /// known.
     pub fetch_per_second: u64,
     /// Milliseconds that a node costs which is not Ready: it may be gone before its member has opened, and then
     /// everything begins anew.
     pub not_ready_ms: u64,
     /// Milliseconds that a cordoned node costs: it is usually drained soon, which is one more switchover.
     pub cordoned_ms: u64,
+    /// Milliseconds that a node costs which is short of memory, disk or process identifiers: what runs there is about
+    /// to be evicted.
+    pub pressure_ms: u64,
+    /// Milliseconds that a buffer pool costs which holds nothing: reads go to the volume until it is warm. One that
+    /// is half full costs half.
+    pub cold_ms: u64,
+    /// Milliseconds that a copy or a backup costs which the member is busy with.
+    pub busy_ms: u64,
+    /// Milliseconds for each time that the member's lead was lost lately: what happened may happen again.
+    pub lost_lead_ms: u64,
+    /// Milliseconds that it costs where fewer replicas could acknowledge than have to: no commit ends until they can.
+    pub no_ackers_ms: u64,
     /// Milliseconds that another zone than home costs: not an interruption, but every later commit pays for the
     /// distance.
     pub other_zone_ms: u64,
@@ -36,6 +50,11 @@ impl Default for CostAware {
             fetch_per_second: 1_000,
             not_ready_ms: 60_000,
             cordoned_ms: 1_000,
+            pressure_ms: 10_000,
+            cold_ms: 500,
+            busy_ms: 500,
+            lost_lead_ms: 1_000,
+            no_ackers_ms: 60_000,
             other_zone_ms: 100,
             home_zone: None,
         }
@@ -60,29 +79,56 @@ impl CostAware {
     }
 
     /// What the prediction for a candidate is made of, without the parts that are nothing.
-    fn parts(&self, candidate: &Candidate, home: Option<&str>) -> Vec<Part> {
-        let (missing, unapplied) = (candidate.missing_transactions, candidate.unapplied_transactions);
-        // Whatever is fetched has to be executed as well.
-        let to_execute = missing.saturating_add(unapplied);
-        let mut parts = vec![
-            Part { ms: time_ms(missing, self.fetch_per_second), why: format!("to fetch {}", transactions(missing)) },
-            Part {
-                ms: time_ms(to_execute, self.execute_per_second),
-                why: format!("to execute {}", transactions(to_execute)),
-            },
-        ];
-        if !candidate.node_ready {
-            parts.push(Part { ms: self.not_ready_ms, why: "for a node that is not Ready".to_owned() });
+    fn parts(&self, question: &Question, candidate: &Candidate, home: Option<&str>) -> Vec<Part> {
+        let mut parts = vec![self.fetching(candidate), self.executing(candidate)];
+        let mut cost = |so: bool, ms: u64, why: &str| {
+            if so {
+                parts.push(Part { ms, why: why.to_owned() });
+            }
+        };
+        cost(!candidate.node_ready, self.not_ready_ms, "for a node that is not Ready");
+        cost(candidate.node_cordoned, self.cordoned_ms, "for a cordoned node");
+        let pressure = &candidate.node_pressure;
+        let pressed = [pressure.memory, pressure.disk, pressure.pid].contains(&Some(true));
+        cost(pressed, self.pressure_ms, "for a node under pressure");
+        let activity = &candidate.activity;
+        cost(activity.copying == Some(true), self.busy_ms, "for a copy that is under way");
+        cost(activity.backing_up == Some(true), self.busy_ms, "for a backup that is under way");
+        let alone = activity.ackers_afterwards.is_some_and(|ackers| ackers < question.acks);
+        cost(alone, self.no_ackers_ms, "for too few replicas to acknowledge");
+        if let Some(lost) = activity.failovers_in_window.filter(|lost| *lost > 0) {
+            let ms = self.lost_lead_ms.saturating_mul(u64::from(lost));
+            cost(true, ms, &format!("for a lead that was lost {lost} times lately"));
         }
-        if candidate.node_cordoned {
-            parts.push(Part { ms: self.cordoned_ms, why: "for a cordoned node".to_owned() });
+        if let Some(warm) = candidate.capacity.buffer_pool_warm_permille {
+            let cold = 1_000_u64.saturating_sub(warm);
+            cost(true, self.cold_ms.saturating_mul(cold) / 1_000, &format!("for a buffer pool that is {warm} ‰ warm"));
         }
         if let Some(home) = home.filter(|home| *home != candidate.zone) {
             let there = if candidate.zone.is_empty() { "no known zone" } else { &candidate.zone };
-            parts.push(Part { ms: self.other_zone_ms, why: format!("for being in {there} instead of {home}") });
+            cost(true, self.other_zone_ms, &format!("for being in {there} instead of {home}"));
         }
         parts.retain(|part| part.ms > 0);
         parts
+    }
+
+    fn fetching(&self, candidate: &Candidate) -> Part {
+        let pace = candidate.catch_up.received_transactions_per_second.filter(|pace| *pace > 0);
+        let ms = time_ms(candidate.missing_transactions, pace.unwrap_or(self.fetch_per_second));
+        Part { ms, why: format!("to fetch {}", transactions(candidate.missing_transactions)) }
+    }
+
+    /// Whatever is fetched has to be executed as well.
+    fn executing(&self, candidate: &Candidate) -> Part {
+        let (missing, unapplied) = (candidate.missing_transactions, candidate.unapplied_transactions);
+        let pace = candidate.catch_up.applied_transactions_per_second.filter(|pace| *pace > 0);
+        let pace = pace.unwrap_or(self.execute_per_second);
+        let to_execute = missing.saturating_add(unapplied);
+        let ms = match candidate.catch_up.predicted_drain_ms {
+            Some(drain) => drain.saturating_add(time_ms(missing, pace)),
+            None => time_ms(to_execute, pace),
+        };
+        Part { ms, why: format!("to execute {}", transactions(to_execute)) }
     }
 }
 
@@ -120,7 +166,7 @@ impl Policy for CostAware {
         let home = self.home(question);
         question
             .rank_by(|candidate| {
-                let parts = self.parts(candidate, home);
+                let parts = self.parts(question, candidate, home);
                 let total = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.ms));
                 let score = i64::try_from(total).map_or(-i64::MAX, |total| -total);
                 (total, score, in_words(total, &parts))

@@ -1,7 +1,7 @@
 //! What is predicted for a member. `scenarios.yaml` has more, asked of the module itself.
 
-use grampus_policy::primary_selection::Policy as _;
 use grampus_policy::primary_selection::scenario::{failover, member, switchover};
+use grampus_policy::primary_selection::{Answer, Candidate, Policy as _};
 use grampus_policy::settings::read;
 
 use super::CostAware;
@@ -26,6 +26,49 @@ fn rates_change_the_prediction() {
         failover([member("shop-0").unreachable(), member("shop-1").has_to_apply(2_001), member("shop-2").lacks(1_000)]);
     let slow: CostAware = read(r#"{"fetchPerSecond": 100}"#).unwrap();
     assert_eq!(slow.decide(&question).chosen(), Some("shop-1"));
+}
+
+#[test]
+fn a_members_own_pace_comes_before_the_rates_that_are_set() {
+    let answer = CostAware::default().decide(&failover([
+        member("shop-0").unreachable(),
+        member("shop-1").has_to_apply(2_000).known(|it| it.catch_up.applied_transactions_per_second = Some(20_000)),
+        member("shop-2").has_to_apply(300),
+        member("shop-3").has_to_apply(5_000).known(|it| it.catch_up.predicted_drain_ms = Some(90)),
+        member("shop-4").lacks(300).known(|it| it.catch_up.received_transactions_per_second = Some(0)),
+    ]));
+    assert_eq!(answer.chosen(), Some("shop-3"));
+    assert_eq!(answer.reason(), "costs about 90 ms: 90 ms to execute 5000 transactions");
+    let Answer::Promote(promotion) = answer else { panic!("it held") };
+    let order: Vec<(&str, i64)> = promotion.ranking.iter().map(|row| (row.candidate.as_str(), row.score)).collect();
+    assert_eq!(order, [("shop-3", -90), ("shop-1", -100), ("shop-2", -300), ("shop-4", -600)]);
+}
+
+#[test]
+fn what_is_known_of_a_member_has_its_price() {
+    let known: [(fn(&mut Candidate), &str); 7] = [
+        (|it| it.node_pressure.memory = Some(true), "10000 ms for a node under pressure"),
+        (|it| it.node_pressure.disk = Some(true), "10000 ms for a node under pressure"),
+        (|it| it.activity.copying = Some(true), "500 ms for a copy that is under way"),
+        (|it| it.activity.backing_up = Some(true), "500 ms for a backup that is under way"),
+        (|it| it.activity.ackers_afterwards = Some(0), "60000 ms for too few replicas to acknowledge"),
+        (|it| it.activity.failovers_in_window = Some(2), "2000 ms for a lead that was lost 2 times lately"),
+        (|it| it.capacity.buffer_pool_warm_permille = Some(200), "400 ms for a buffer pool that is 200 ‰ warm"),
+    ];
+    for (change, told) in known {
+        let question = failover([member("shop-0").unreachable(), member("shop-1").known(change), member("shop-2")]);
+        let answer = CostAware::default().decide(&question);
+        assert_eq!(answer.chosen(), Some("shop-2"), "{told}");
+        let Answer::Promote(promotion) = answer else { panic!("it held") };
+        assert!(promotion.ranking[1].reason.ends_with(told), "{}", promotion.ranking[1].reason);
+    }
+    let fine = member("shop-1").known(|it| {
+        it.capacity.buffer_pool_warm_permille = Some(1_000);
+        it.activity.ackers_afterwards = Some(1);
+        it.node_pressure.pid = Some(false);
+    });
+    let answer = CostAware::default().decide(&failover([member("shop-0").unreachable(), fine]));
+    assert_eq!(answer.reason(), "costs nothing beyond the move itself");
 }
 
 #[test]

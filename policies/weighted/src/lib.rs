@@ -12,22 +12,22 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Weighted {
-    /// What is worth how much.
+    /// What is worth how much: rules with a weight.
     #[serde(default)]
-    pub weights: Vec<Weight>,
-    /// Whom to rule out: a member that fits any of these.
+    pub weights: Vec<Rule>,
+    /// Whom to rule out: a member that fits any of these, which have no weight.
     #[serde(default)]
-    pub must_not: Vec<Trait>,
+    pub must_not: Vec<Rule>,
     /// So many transactions left to execute (one that is missing counts double) take one point off. Without it,
     /// work only tells equals apart.
     #[serde(default)]
     pub transactions_per_point: Option<u64>,
 }
 
-/// A trait and what it is worth.
+/// Something that a member is or has: exactly one of label, zone and node.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Weight {
+pub struct Rule {
     /// The key of a label of the pod.
     #[serde(default)]
     pub label: Option<String>,
@@ -41,25 +41,8 @@ pub struct Weight {
     #[serde(default)]
     pub node: Option<String>,
     /// The points. A 32-bit number, so that no sum of rules comes near the end of what a score can hold.
-    pub weight: i32,
-}
-
-/// Something that a member is or has: exactly one of label, zone and node.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Trait {
-    /// The key of a label of the pod.
     #[serde(default)]
-    pub label: Option<String>,
-    /// The label's value; any value if not given.
-    #[serde(default)]
-    pub value: Option<String>,
-    /// The zone of the node.
-    #[serde(default)]
-    pub zone: Option<String>,
-    /// The name of the node.
-    #[serde(default)]
-    pub node: Option<String>,
+    pub weight: Option<i32>,
 }
 
 /// What a rule looks for.
@@ -70,30 +53,27 @@ enum Sought<'a> {
     Node(&'a str),
 }
 
-impl Weight {
+impl Rule {
+    /// None where it names nothing, too much, or a value without a label.
     fn sought(&self) -> Option<Sought<'_>> {
-        sought(&self.label, &self.value, &self.zone, &self.node)
+        match (self.label.as_deref(), self.value.as_deref(), self.zone.as_deref(), self.node.as_deref()) {
+            (Some(key), value, None, None) => Some(Sought::Label(key, value)),
+            (None, None, Some(zone), None) => Some(Sought::Zone(zone)),
+            (None, None, None, Some(node)) => Some(Sought::Node(node)),
+            _ => None,
+        }
     }
-}
 
-impl Trait {
-    fn sought(&self) -> Option<Sought<'_>> {
-        sought(&self.label, &self.value, &self.zone, &self.node)
-    }
-}
-
-/// None where a rule names nothing, too much, or a value without a label.
-fn sought<'a>(
-    label: &'a Option<String>,
-    value: &'a Option<String>,
-    zone: &'a Option<String>,
-    node: &'a Option<String>,
-) -> Option<Sought<'a>> {
-    match (label.as_deref(), value.as_deref(), zone.as_deref(), node.as_deref()) {
-        (Some(key), value, None, None) => Some(Sought::Label(key, value)),
-        (None, None, Some(zone), None) => Some(Sought::Zone(zone)),
-        (None, None, None, Some(node)) => Some(Sought::Node(node)),
-        _ => None,
+    fn check(&self, path: &str, has_weight: bool) -> Result<(), SettingsError> {
+        if !self.sought().is_some_and(Sought::is_named) {
+            let message = "expected exactly one of label (with or without value), zone and node";
+            return Err(SettingsError::at(path, message));
+        }
+        match (has_weight, self.weight) {
+            (true, None) => Err(SettingsError::at(path, "expected a weight: the points that it is worth")),
+            (false, Some(_)) => Err(SettingsError::at(path, "expected no weight: whom this fits does not lead at all")),
+            (true, Some(_)) | (false, None) => Ok(()),
+        }
     }
 }
 
@@ -124,15 +104,9 @@ impl Policy for Weighted {
         if self.transactions_per_point == Some(0) {
             return Err(SettingsError::at("transactionsPerPoint", "expected at least 1; leave it out for none"));
         }
-        let weights = self.weights.iter().map(Weight::sought).enumerate().map(|rule| ("weights", rule));
-        let bans = self.must_not.iter().map(Trait::sought).enumerate().map(|rule| ("mustNot", rule));
-        for (list, (at, sought)) in weights.chain(bans) {
-            if !sought.is_some_and(Sought::is_named) {
-                let path = format!("{list}[{at}]");
-                return Err(SettingsError::at(
-                    path,
-                    "expected exactly one of label (with or without value), zone and node",
-                ));
+        for (list, rules, has_weight) in [("weights", &self.weights, true), ("mustNot", &self.must_not, false)] {
+            for (at, rule) in rules.iter().enumerate() {
+                rule.check(&format!("{list}[{at}]"), has_weight)?;
             }
         }
         Ok(())
@@ -148,7 +122,7 @@ impl Policy for Weighted {
                 }
                 for rule in &self.weights {
                     if let Some(why) = rule.sought().and_then(|sought| sought.fits(candidate)) {
-                        scales.add(i64::from(rule.weight), why);
+                        scales.add(i64::from(rule.weight.unwrap_or(0)), why);
                     }
                 }
                 if let Some(most) = self.transactions_per_point {

@@ -68,6 +68,8 @@ fn settings_that_make_no_sense_are_refused_with_their_path() {
         (r#"{"weights": [{"value": "x", "weight": 1}]}"#, "weights[0]"),
         (r#"{"weights": [{"zone": "a", "node": "n", "weight": 1}]}"#, "weights[0]"),
         (r#"{"weights": [{"zone": "", "weight": 1}]}"#, "weights[0]"),
+        (r#"{"weights": [{"zone": "a", "weight": 1}, {"zone": "b"}]}"#, "weights[1]"),
+        (r#"{"mustNot": [{"zone": "a", "weight": 1}]}"#, "mustNot[0]"),
         (r#"{"weights": [{"zone": "a", "weight": 1}], "transactionsPerPoint": 0}"#, "transactionsPerPoint"),
     ] {
         assert_eq!(settings(json).check().unwrap_err().path, path, "{json}");

@@ -2,6 +2,8 @@
 //!
 //! Each call is measured by itself on a fresh instance, as the operator makes it, fuel and limits included.
 
+mod sizes;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use comfy_table::CellAlignment;
-use engine::{Binding, Engine, Module, built_in_questions};
+use engine::{Binding, Engine, Kind, Module};
 use serde_json::{Value, json};
-use topology::decision::Question;
 
+use self::sizes::Sized;
+use super::of_kind;
 use crate::style::{Style, Tone};
 
 /// Which module to measure.
@@ -31,13 +34,13 @@ pub struct Arguments {
     json: bool,
 }
 
-/// How many members the questions have.
-const MEMBERS: [usize; 4] = [3, 7, 9, 100];
+/// How many of what there are several of the questions have.
+const SIZES: [usize; 4] = [3, 7, 9, 100];
 
-/// What was measured of questions with a number of members.
+/// What was measured of questions of a size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
-    members: usize,
+    size: usize,
     p50: Duration,
     p99: Duration,
     fuel: u64,
@@ -58,8 +61,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let loading = started.elapsed();
     let known = module.clone();
     let rows = tokio::task::spawn_blocking(move || {
-        let binding = engine.bind(known, &settings).context("--settings")?;
-        MEMBERS.into_iter().map(|members| measure(&binding, members, calls)).collect::<anyhow::Result<Vec<Row>>>()
+        of_kind!(known.kind(), Asked => {
+            let binding = engine.bind::<Asked>(known, &settings).context("--settings")?;
+            SIZES.into_iter().map(|size| measure(&binding, size, calls)).collect::<anyhow::Result<Vec<Row>>>()
+        })
     });
     let rows = rows.await??;
     if json {
@@ -74,8 +79,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(binding: &Arc<Binding>, members: usize, calls: usize) -> anyhow::Result<Row> {
-    let question = question(members).context("there is no question to ask")?;
+fn measure<Q: Sized>(binding: &Arc<Binding<Q>>, size: usize, calls: usize) -> anyhow::Result<Row> {
+    let question = Q::of_size(size).context("there is no question to ask")?;
     (0..calls / 10).for_each(|_| drop(binding.decide(&question)));
     let mut times: Vec<Duration> = (0..calls)
         .map(|_| {
@@ -86,9 +91,18 @@ fn measure(binding: &Arc<Binding>, members: usize, calls: usize) -> anyhow::Resu
         .collect();
     times.sort_unstable();
     let evaluation = binding.decide(&question);
-    evaluation.result.with_context(|| format!("the module fails with {members} members"))?;
+    evaluation.result.with_context(|| format!("the module fails with {size} {}", unit(Q::KIND)))?;
     let (p50, p99) = (share(&times, 50), share(&times, 99));
-    Ok(Row { members, p50, p99, fuel: evaluation.fuel, memory_bytes: evaluation.memory_bytes })
+    Ok(Row { size, p50, p99, fuel: evaluation.fuel, memory_bytes: evaluation.memory_bytes })
+}
+
+/// What questions of a decision have several of.
+fn unit(kind: Kind) -> &'static str {
+    match kind {
+        Kind::PrimarySelection => "members",
+        Kind::Scaling => "servers",
+        Kind::ConfigTuning => "settings",
+    }
 }
 
 /// The value that so many per cent of sorted ones do not exceed.
@@ -97,34 +111,13 @@ fn share(sorted: &[Duration], percent: usize) -> Duration {
     sorted.get(at).copied().unwrap_or_default()
 }
 
-/// A failover among so many members: the largest built-in one, its members repeated under names of their own.
-fn question(members: usize) -> Option<Question> {
-    let (_, mut question) = built_in_questions().into_iter().max_by_key(|(_, question)| {
-        // The healthiest of the largest: most to choose from.
-        (question.candidates.len(), question.candidates.iter().filter(|one| one.is_eligible()).count())
-    })?;
-    let all = std::mem::take(&mut question.candidates);
-    question.candidates = (0..members)
-        .zip(all.iter().take(1).chain(all.iter().skip(1).cycle()))
-        .map(|(number, like)| {
-            let mut candidate = like.clone();
-            candidate.name = format!("shop-{number}");
-            candidate.ordinal = u32::try_from(number).unwrap_or(u32::MAX);
-            candidate.node = format!("node-{number}");
-            candidate
-        })
-        .collect();
-    question.candidates.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(question)
-}
-
 fn as_json(module: &Module, packed: Option<usize>, calls: usize, rows: &[Row]) -> Value {
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let said = module.description();
     let rows: Vec<Value> = rows
         .iter()
         .map(|row| {
-            json!({"members": row.members, "p50Ns": nanos(row.p50), "p99Ns": nanos(row.p99), "fuel": row.fuel,
+            json!({unit(module.kind()): row.size, "p50Ns": nanos(row.p50), "p99Ns": nanos(row.p99), "fuel": row.fuel,
                 "memoryBytes": row.memory_bytes})
         })
         .collect();
@@ -142,11 +135,11 @@ fn text(module: &Module, packed: Option<usize>, loading: Duration, rows: &[Row],
         loading.as_millis()
     );
     let mut table = style.table();
-    table.set_header(["members", "p50", "p99", "fuel", "memory"].map(|title| style.cell(title, Tone::Quiet)));
-    for Row { members, p50, p99, fuel, memory_bytes } in rows {
+    table.set_header([unit(module.kind()), "p50", "p99", "fuel", "memory"].map(|title| style.cell(title, Tone::Quiet)));
+    for Row { size, p50, p99, fuel, memory_bytes } in rows {
         let micros = |time: &Duration| format!("{:.1} µs", time.as_nanos() as f64 / 1_000.0);
         let memory = format!("{} KiB", memory_bytes.div_ceil(1 << 10));
-        table.add_row([members.to_string(), micros(p50), micros(p99), fuel.to_string(), memory]);
+        table.add_row([size.to_string(), micros(p50), micros(p99), fuel.to_string(), memory]);
     }
     table.column_iter_mut().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     format!("{head}{table}\n")
@@ -155,16 +148,6 @@ fn text(module: &Module, packed: Option<usize>, loading: Duration, rows: &[Row],
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn questions_have_the_members_that_the_table_says() {
-        for members in MEMBERS {
-            let question = question(members).unwrap();
-            assert_eq!(question.candidates.len(), members);
-            assert_eq!(question.candidates.iter().filter(|one| one.is_eligible()).count(), members - 1);
-            assert!(question.candidates.is_sorted_by(|a, b| a.name < b.name));
-        }
-    }
 
     #[test]
     fn shares_are_values_that_were_measured() {

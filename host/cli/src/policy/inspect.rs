@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use engine::{Description, Module, built_in_questions};
+use engine::{DecisionKind as _, Description, Module};
 use serde_json::Value;
+
+use super::of_kind;
 
 /// Which module to look at.
 #[derive(Debug, clap::Args)]
@@ -29,9 +31,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (engine, module) = super::load(bytes).await.with_context(|| file.display().to_string())?;
     print!("{}", Seen::of(&module, size).in_words());
     if let Some(settings) = settings {
-        let bound = tokio::task::spawn_blocking(move || engine.bind(module, &settings)).await?;
-        bound.context("--settings")?;
-        println!("settings   accepted; rehearsed on {} built-in questions", built_in_questions().len());
+        let bound = tokio::task::spawn_blocking(move || {
+            of_kind!(module.kind(), Question => {
+                engine.bind::<Question>(module, &settings).map(|_| Question::rehearsals().len())
+            })
+        });
+        let rehearsals = bound.await?.context("--settings")?;
+        println!("settings   accepted; rehearsed on {rehearsals} built-in questions");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -39,6 +45,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// What there is to show.
 struct Seen<'a> {
     description: &'a Description,
+    decides: &'a str,
     contract: &'a str,
     world: &'a str,
     imports: &'a [String],
@@ -51,6 +58,7 @@ impl<'a> Seen<'a> {
     fn of(module: &'a Module, packed: Option<usize>) -> Self {
         Self {
             description: module.description(),
+            decides: module.kind().name(),
             contract: module.abi().name(),
             world: module.abi().world(),
             imports: module.imports(),
@@ -62,11 +70,11 @@ impl<'a> Seen<'a> {
 
     fn in_words(&self) -> String {
         let Description { name, version, summary, settings_schema } = self.description;
-        let Self { contract, world, imports, digest, bytes, packed, .. } = self;
+        let Self { decides, contract, world, imports, digest, bytes, packed, .. } = self;
         let packed = packed.map_or_else(String::new, |packed| format!(", {packed} packed with zstd"));
         let imports = if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") };
         let mut text = format!(
-            "module     {name} {version}\nsummary    {summary}\ncontract   {contract}\nworld      {world}\nimports    {imports}\ndigest     {digest}\nsize       {bytes} bytes{packed}\n"
+            "module     {name} {version}\nsummary    {summary}\ndecides    {decides}\ncontract   {contract}\nworld      {world}\nimports    {imports}\ndigest     {digest}\nsize       {bytes} bytes{packed}\n"
         );
         match settings_schema {
             Some(schema) => {
@@ -93,8 +101,9 @@ mod tests {
         let imports = ["grampus:log/log@0.1.0".to_owned()];
         let seen = Seen {
             description: &description,
-            contract: "grampus:primary-selection@0.1.0",
-            world: "grampus:primary-selection/primary-selection@0.1.0",
+            decides: "primary-selection",
+            contract: "grampus:primary-selection@0.2.0",
+            world: "grampus:primary-selection/primary-selection@0.2.0",
             imports: &imports,
             digest: "sha256:01",
             bytes: 30_000,
@@ -103,8 +112,9 @@ mod tests {
         insta::assert_snapshot!(seen.in_words(), @r#"
         module     prefer-zone 0.1.0
         summary    keeps the primary in the first zone of a list
-        contract   grampus:primary-selection@0.1.0
-        world      grampus:primary-selection/primary-selection@0.1.0
+        decides    primary-selection
+        contract   grampus:primary-selection@0.2.0
+        world      grampus:primary-selection/primary-selection@0.2.0
         imports    grampus:log/log@0.1.0
         digest     sha256:01
         size       30000 bytes, 10000 packed with zstd

@@ -18,6 +18,10 @@ use carried::CARRIED;
 pub enum Decision {
     /// Which replica shall lead.
     PrimarySelection,
+    /// How many read replicas there are, and how large servers and volumes.
+    Scaling,
+    /// How mysqld is set.
+    ConfigTuning,
 }
 
 /// Which crate to make.
@@ -34,15 +38,34 @@ pub struct Arguments {
     into: Option<PathBuf>,
 }
 
-/// The files that differ from crate to crate, with `NAME` and `TYPE` to be filled in.
-const TEMPLATE: [(&str, &str); 6] = [
+/// The files that every crate has, with `NAME` and `TYPE` to be filled in.
+const TEMPLATE: [(&str, &str); 3] = [
     ("Cargo.toml", include_str!("new/template/crate.toml")),
     (".gitignore", include_str!("new/template/gitignore")),
     ("rust-toolchain.toml", include_str!("new/template/toolchain.toml")),
-    ("scenarios.yaml", include_str!("new/template/scenarios.yaml")),
-    ("src/lib.rs", include_str!("new/template/src/lib.rs")),
-    ("src/settings.schema.json", include_str!("new/template/src/settings.schema.json")),
 ];
+
+/// The files of one decision, in `$directory` of the template.
+macro_rules! files_of {
+    ($directory:literal) => {
+        [
+            ("scenarios.yaml", include_str!(concat!("new/template/", $directory, "/scenarios.yaml"))),
+            ("src/lib.rs", include_str!(concat!("new/template/", $directory, "/lib.rs"))),
+            ("src/settings.schema.json", include_str!(concat!("new/template/", $directory, "/settings.schema.json"))),
+        ]
+    };
+}
+
+impl Decision {
+    /// The files that are its own.
+    fn template(self) -> [(&'static str, &'static str); 3] {
+        match self {
+            Self::PrimarySelection => files_of!("primary-selection"),
+            Self::Scaling => files_of!("scaling"),
+            Self::ConfigTuning => files_of!("config-tuning"),
+        }
+    }
+}
 
 /// Where the SDK and the contract lie in the crate.
 const GRAMPUS: &str = "grampus";
@@ -52,12 +75,12 @@ const GRAMPUS: &str = "grampus";
 /// # Errors
 /// The directory is there already, or cannot be written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { name, decision: Decision::PrimarySelection, into } = arguments;
+    let Arguments { name, decision, into } = arguments;
     let directory = into.clone().unwrap_or_else(|| PathBuf::from(name));
     if directory.exists() {
         bail!("{} is there already; choose another name, or another place with --into", directory.display());
     }
-    for (path, text) in files(name) {
+    for (path, text) in files(name, *decision) {
         write(&directory.join(path), &text)?;
     }
     print!("{}", next_steps(name, &directory));
@@ -65,9 +88,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Every file of a new crate, by its path in the crate.
-fn files(name: &str) -> Vec<(String, String)> {
+fn files(name: &str, decision: Decision) -> Vec<(String, String)> {
     let filled = |text: &str| text.replace("NAME", name).replace("TYPE", &type_name(name));
-    let own = TEMPLATE.iter().map(|(path, text)| ((*path).to_owned(), filled(text)));
+    let own = TEMPLATE.into_iter().chain(decision.template());
+    let own = own.map(|(path, text)| (path.to_owned(), filled(text)));
     let carried = CARRIED.iter().map(|(path, text)| (format!("{GRAMPUS}/{path}"), (*text).to_owned()));
     own.chain(carried).chain([("Cargo.lock".to_owned(), lock::of_a_new_crate(name))]).collect()
 }
@@ -119,6 +143,8 @@ fn next_steps(name: &str, directory: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     #[test]
@@ -133,12 +159,15 @@ mod tests {
 
     #[test]
     fn nothing_is_left_to_be_filled_in() {
-        let files = files("avoid-zone");
+        let files = Decision::value_variants().iter().flat_map(|decision| files("avoid-zone", *decision));
+        let files: Vec<_> = files.collect();
         for (path, text) in files.iter().filter(|(path, _)| !path.starts_with(GRAMPUS) && path != "Cargo.lock") {
             assert!(!text.contains("NAME") && !text.contains("TYPE"), "{path}: {text}");
         }
-        let (_, source) = files.iter().find(|(path, _)| path == "src/lib.rs").unwrap();
-        assert!(source.contains("impl Policy for AvoidZone"), "{source}");
+        let sources: Vec<&String> =
+            files.iter().filter(|(path, _)| path == "src/lib.rs").map(|(_, text)| text).collect();
+        assert_eq!(sources.len(), 3);
+        assert!(sources.iter().all(|source| source.contains("impl Policy for AvoidZone")), "{sources:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use engine::Kind;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams};
@@ -25,9 +26,6 @@ const DEFAULT_KEY: &str = "policy.wasm";
 
 /// Tells people which module it is, in the words of a cluster's status, without fetching it.
 const DIGEST: &str = "grampus.dev/module-digest";
-
-/// What the label says a module decides.
-const DECISION: &str = "primary-selection";
 
 /// Who writes these ConfigMaps.
 const MANAGER: &str = "grampus/policy-push";
@@ -77,23 +75,25 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         );
     }
     let size = packed.len();
-    let patch = Patch::Apply(config_map(&name, &site.namespace, module.digest(), packed));
+    let patch = Patch::Apply(config_map(&name, &site.namespace, module.kind(), module.digest(), packed));
     maps.patch(&name, &PatchParams::apply(MANAGER).force(), &patch).await.map_err(explain)?;
     let said = module.description();
     println!("configmap/{name} key {KEY}: {} {} ({}), {size} bytes", said.name, said.version, module.digest());
     if size > NEAR_BYTES {
         eprintln!("warning: a ConfigMap holds {CONFIG_MAP_BYTES} bytes; the next version may not fit");
     }
-    print!("{}", users(&site, &name).await);
+    if module.kind() == Kind::PrimarySelection {
+        print!("{}", users(&site, &name).await);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn config_map(name: &str, namespace: &str, digest: &str, packed: Vec<u8>) -> ConfigMap {
+fn config_map(name: &str, namespace: &str, decides: Kind, digest: &str, packed: Vec<u8>) -> ConfigMap {
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(namespace.to_owned()),
-            labels: Some(BTreeMap::from([(labels::POLICY.to_owned(), DECISION.to_owned())])),
+            labels: Some(BTreeMap::from([(labels::POLICY.to_owned(), decides.name().to_owned())])),
             annotations: Some(BTreeMap::from([(DIGEST.to_owned(), digest.to_owned())])),
             ..ObjectMeta::default()
         },
@@ -153,8 +153,8 @@ mod tests {
 
     #[test]
     fn the_config_map_carries_the_label_and_the_key_that_the_operator_looks_for() {
-        let map = config_map("zones", "default", "sha256:01", vec![1, 2, 3]);
-        assert!(map.labels().contains_key(labels::POLICY));
+        let map = config_map("zones", "default", Kind::PrimarySelection, "sha256:01", vec![1, 2, 3]);
+        assert_eq!(map.labels()[labels::POLICY], "primary-selection");
         assert_eq!(map.binary_data.unwrap()[KEY].0, [1, 2, 3]);
     }
 

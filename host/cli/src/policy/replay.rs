@@ -10,9 +10,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use engine::{Binding, Comparison, Engine, Entry, Module, Repetition, Replayed, Said, in_words, replay};
+use engine::{
+    Binding, Comparison, DecisionKind, Engine, Entry, Kind, Module, Repetition, Replayed, Said, in_words, replay,
+};
 use jiff::Timestamp;
+use serde::Deserialize as _;
 use serde_json::Value;
+
+use super::of_kind;
 
 /// What to ask whom.
 #[derive(Debug, clap::Args)]
@@ -35,10 +40,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { journal, module, settings } = arguments;
     let bytes = std::fs::read(&module).with_context(|| format!("{} could not be read", module.display()))?;
     let text = read(&journal).with_context(|| format!("{} could not be read", journal.display()))?;
-    let entries = entries(&text).with_context(|| journal.display().to_string())?;
+    let lines = lines(&text).with_context(|| journal.display().to_string())?;
     let (engine, module) = super::load(bytes).await.with_context(|| module.display().to_string())?;
-    let replayed = tokio::task::spawn_blocking(move || ask(&engine, &module, settings.as_ref(), entries)).await??;
-    let (text, exact) = told(&replayed);
+    let replayed = tokio::task::spawn_blocking(move || {
+        of_kind!(module.kind(), Question => {
+            let entries = entries::<Question>(&lines).with_context(|| journal.display().to_string())?;
+            let others = lines.len() - entries.len();
+            let (text, exact) = told(&ask(&engine, &module, settings.as_ref(), entries)?);
+            Ok::<_, anyhow::Error>((text + &passed_over(others, module.kind()), exact))
+        })
+    });
+    let (text, exact) = replayed.await??;
     print!("{text}");
     Ok(if exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -51,21 +63,51 @@ fn read(path: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-fn entries(text: &str) -> anyhow::Result<Vec<Entry>> {
+/// A line of a journal: its number, what was decided, and the whole of it.
+struct Line {
+    number: usize,
+    decision: String,
+    entry: Value,
+}
+
+fn lines(text: &str) -> anyhow::Result<Vec<Line>> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let each = lines.map(|(number, line)| {
-        serde_json::from_str(line).with_context(|| format!("line {} is no decision of this version", number + 1))
+    let each = lines.map(|(at, line)| {
+        let number = at + 1;
+        let entry: Value = serde_json::from_str(line).with_context(|| format!("line {number} is no decision"))?;
+        let decision = entry["decision"].as_str().with_context(|| format!("line {number} is no decision"))?.to_owned();
+        Ok(Line { number, decision, entry })
     });
     each.collect()
 }
 
-fn ask(
+/// The decisions of one kind.
+fn entries<Q: DecisionKind>(lines: &[Line]) -> anyhow::Result<Vec<Entry<Q>>> {
+    let same = lines.iter().filter(|line| line.decision == Q::KIND.name());
+    let each = same.map(|line| {
+        Entry::deserialize(&line.entry).with_context(|| format!("line {} is no decision of this version", line.number))
+    });
+    each.collect()
+}
+
+fn passed_over(others: usize, kind: Kind) -> String {
+    if others == 0 {
+        String::new()
+    } else {
+        format!("{others} decisions of something else than {kind} were passed over\n")
+    }
+}
+
+/// What was asked, and what came of it now.
+type Asked<Q> = (Entry<Q>, Replayed<<Q as DecisionKind>::Answer>);
+
+fn ask<Q: DecisionKind>(
     engine: &Engine,
     module: &Arc<Module>,
     settings: Option<&Value>,
-    entries: Vec<Entry>,
-) -> anyhow::Result<Vec<(Entry, Replayed)>> {
-    let mut bindings: HashMap<String, Arc<Binding>> = HashMap::new();
+    entries: Vec<Entry<Q>>,
+) -> anyhow::Result<Vec<Asked<Q>>> {
+    let mut bindings: HashMap<String, Arc<Binding<Q>>> = HashMap::new();
     let mut replayed = Vec::new();
     for entry in entries {
         let settings = settings.cloned().unwrap_or_else(|| recorded(&entry, module.digest()));
@@ -84,14 +126,14 @@ fn ask(
 }
 
 /// The settings with which this module was asked in a decision.
-fn recorded(entry: &Entry, digest: &str) -> Value {
+fn recorded<Q: DecisionKind>(entry: &Entry<Q>, digest: &str) -> Value {
     let own = entry.attempts.iter().chain(&entry.shadows).find(|attempt| attempt.by.digest == digest);
     let settings = own.and_then(|own| serde_json::from_str(&own.settings).ok());
     settings.unwrap_or_else(|| Value::Object(serde_json::Map::new()))
 }
 
 /// What came of it, and whether every call that was repeated came to the same.
-fn told(replayed: &[(Entry, Replayed)]) -> (String, bool) {
+fn told<Q: DecisionKind>(replayed: &[Asked<Q>]) -> (String, bool) {
     let (mut text, mut exact) = (String::new(), true);
     let (mut same, mut otherwise, mut unknown, mut repeated) = (0, 0, 0, 0);
     for (entry, Replayed { now, comparison, repetition }) in replayed {
@@ -133,11 +175,11 @@ fn told(replayed: &[(Entry, Replayed)]) -> (String, bool) {
     (text, exact)
 }
 
-fn title(entry: &Entry) -> String {
+fn title<Q: DecisionKind>(entry: &Entry<Q>) -> String {
     let at = i64::try_from(entry.at_unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let at = at.map_or_else(|| "at an unknown time".to_owned(), |at| at.to_string());
-    let question = &entry.question;
-    format!("{at} {}/{} epoch {}", question.namespace, question.cluster, question.epoch)
+    let (namespace, cluster) = entry.question.cluster();
+    format!("{at} {namespace}/{cluster} {}", entry.question.occasion())
 }
 
 fn settings(text: &str) -> Result<Value, String> {
@@ -147,7 +189,7 @@ fn settings(text: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use engine::{Options, PrimarySelection, built_in_questions};
-    use topology::decision::Answer;
+    use topology::decision::{Answer, Question};
 
     use super::*;
 
@@ -169,7 +211,10 @@ mod tests {
                 serde_json::to_string(&entry).unwrap()
             })
             .collect();
-        let entries = entries(&(lines.join("\n") + "\n\n")).unwrap();
+        let text = lines.join("\n") + "\n\n{\"decision\": \"scaling\", \"more\": 1}\n";
+        let lines = super::lines(&text).unwrap();
+        let entries = entries::<Question>(&lines).unwrap();
+        assert_eq!(entries.len(), 3, "a decision of another kind was taken for one of this");
         let replayed = ask(&engine, &engine.embedded().unwrap(), None, entries).unwrap();
         let (text, exact) = told(&replayed);
         assert!(exact);
@@ -178,7 +223,10 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_decision_is_named() {
-        let error = format!("{:#}", entries("\n{}\n").unwrap_err());
-        assert!(error.contains("line 2"), "{error}");
+        for text in ["\n{}\n", "\n{\"decision\": \"primary-selection\"}"] {
+            let entries = lines(text).and_then(|lines| entries::<Question>(&lines));
+            let error = format!("{:#}", entries.unwrap_err());
+            assert!(error.contains("line 2"), "{error}");
+        }
     }
 }

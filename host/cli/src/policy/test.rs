@@ -5,16 +5,18 @@
 
 mod compare;
 mod scenario;
+mod situation;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use engine::{Engine, LoadError, Module};
+use engine::{DecisionKind, Engine, Failure, Kind, LoadError, Module};
+use serde::Deserialize;
+use serde_json::Value;
 
-use compare::{Difference, compare};
-use scenario::{File, Scenario};
+use compare::Difference;
 
 use crate::style::{Style, Tone};
 
@@ -38,13 +40,42 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { module, scenarios, only } = arguments;
     let told = |path: &PathBuf| format!("{} could not be read", path.display());
     let text = std::fs::read_to_string(&scenarios).with_context(|| told(&scenarios))?;
-    let file = scenario::read(&text).with_context(|| scenarios.display().to_string())?;
     let bytes = std::fs::read(&module).with_context(|| told(&module))?;
     let (engine, loaded) = super::load(bytes).await.with_context(|| module.display().to_string())?;
-    let report = tokio::task::spawn_blocking(move || report(&engine, &loaded, &file, only.as_deref())).await?;
+    let report = tokio::task::spawn_blocking(move || report(&engine, &loaded, &text, only.as_deref()));
+    let report = report.await?.with_context(|| scenarios.display().to_string())?;
     print!("{}", report.in_words(Style::of_stdout()));
     anyhow::ensure!(!report.outcomes.is_empty(), "no scenario was asked; does --only name one?");
     Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A situation of some decision, and what is expected in it.
+trait Scene {
+    /// What is asked in it.
+    type Question: DecisionKind;
+
+    fn name(&self) -> &str;
+
+    /// Settings instead of the file's.
+    fn settings(&self) -> Option<&Value>;
+
+    fn question(&self) -> Self::Question;
+
+    /// In what an answer is not as expected. It is an error where the settings were not taken.
+    fn compare(&self, answer: Result<&Answered<Self::Question>, &LoadError>) -> Vec<Difference>;
+}
+
+/// What a module made of a question.
+type Answered<Q> = Result<<Q as DecisionKind>::Answer, Failure>;
+
+/// A file of scenarios.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct File<S> {
+    /// The settings of every scenario that has none of its own.
+    settings: Option<Value>,
+    /// The scenarios.
+    scenarios: Vec<S>,
 }
 
 /// What came of a file.
@@ -52,16 +83,30 @@ struct Report {
     outcomes: Vec<(String, Vec<Difference>)>,
 }
 
-fn report(engine: &Engine, module: &Arc<Module>, file: &File, only: Option<&str>) -> Report {
-    let asked = file.scenarios.iter().filter(|scenario| only.is_none_or(|part| scenario.name.contains(part)));
-    let outcomes = asked.map(|scenario| (scenario.name.clone(), ask(engine, module, file, scenario)));
-    Report { outcomes: outcomes.collect() }
+/// Scenarios are written in the words of what the module decides.
+fn report(engine: &Engine, module: &Arc<Module>, text: &str, only: Option<&str>) -> anyhow::Result<Report> {
+    let outcomes = match module.kind() {
+        Kind::PrimarySelection => outcomes(engine, module, &scenario::read(text)?, only),
+        Kind::Scaling => outcomes(engine, module, &situation::read::<situation::Scaling>(text)?, only),
+        Kind::ConfigTuning => outcomes(engine, module, &situation::read::<situation::ConfigTuning>(text)?, only),
+    };
+    Ok(Report { outcomes })
 }
 
-fn ask(engine: &Engine, module: &Arc<Module>, file: &File, scenario: &Scenario) -> Vec<Difference> {
-    let settings = scenario.settings.as_ref().or(file.settings.as_ref()).cloned().unwrap_or_default();
-    let answer = engine.bind(module.clone(), &settings).map(|binding| binding.decide(&scenario.question()).result);
-    let mut differences = compare(&scenario.expect, answer.as_ref().map_err(LoadError::clone));
+fn outcomes<S: Scene>(
+    engine: &Engine,
+    module: &Arc<Module>,
+    file: &File<S>,
+    only: Option<&str>,
+) -> Vec<(String, Vec<Difference>)> {
+    let asked = file.scenarios.iter().filter(|scene| only.is_none_or(|part| scene.name().contains(part)));
+    asked.map(|scene| (scene.name().to_owned(), ask(engine, module, file, scene))).collect()
+}
+
+fn ask<S: Scene>(engine: &Engine, module: &Arc<Module>, file: &File<S>, scene: &S) -> Vec<Difference> {
+    let settings = scene.settings().or(file.settings.as_ref()).cloned().unwrap_or_default();
+    let answer = engine.bind(module.clone(), &settings).map(|binding| binding.decide(&scene.question()).result);
+    let mut differences = scene.compare(answer.as_ref());
     if !differences.is_empty() && !settings.is_null() {
         differences.push(Difference::note(format!("its settings: {settings}")));
     }
@@ -96,7 +141,7 @@ mod tests {
     fn told(yaml: &str) -> (usize, String) {
         let engine = Engine::new(Options::compiling_in_process()).unwrap();
         let module = engine.embedded().unwrap();
-        let report = report(&engine, &module, &scenario::read(yaml).unwrap(), None);
+        let report = report(&engine, &module, yaml, None).unwrap();
         (report.failed(), report.in_words(Style { colour: false, width: None }))
     }
 

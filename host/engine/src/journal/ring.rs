@@ -5,9 +5,12 @@
 use std::io::Read;
 
 use serde::Deserialize;
+use topology::decision::Question;
+use topology::{scaling, tuning};
 
 use super::Entry;
 use crate::decision::Attempt;
+use crate::kind::DecisionKind;
 
 /// How hard zstd tries: a journal is written seldom, and read over the network.
 const LEVEL: i32 = 9;
@@ -34,9 +37,9 @@ impl Default for Bounds {
 
 /// Something to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
+pub enum Note<Q: DecisionKind = Question> {
     /// A decision.
-    Decided(Box<Entry>),
+    Decided(Box<Entry<Q>>),
     /// The same was decided again so many times, the last time then.
     Repeated {
         /// Of which entry.
@@ -51,7 +54,7 @@ pub enum Note {
         /// Of which entry.
         id: String,
         /// What they said.
-        said: Vec<Attempt>,
+        said: Vec<Attempt<Q::Answer>>,
     },
     /// The answer was acted on.
     Became {
@@ -103,15 +106,20 @@ impl Line {
         Some(Self { id: head.id, at_unix_ms: head.at_unix_ms, text: text.to_owned() })
     }
 
-    fn of(entry: &Entry) -> Option<Self> {
+    fn of<Q: DecisionKind>(entry: &Entry<Q>) -> Option<Self> {
         // An entry holds text, numbers and lists; all of them can be written as JSON.
         let text = serde_json::to_string(entry).ok()?;
         Some(Self { id: entry.id.clone(), at_unix_ms: entry.at_unix_ms, text })
     }
 
-    /// False for a line that this version cannot read.
-    fn change(&mut self, change: impl FnOnce(&mut Entry)) -> bool {
-        let Ok(mut entry) = serde_json::from_str::<Entry>(&self.text) else { return false };
+    /// The decision, if it is of this kind and this version can read it.
+    fn entry<Q: DecisionKind>(&self) -> Option<Entry<Q>> {
+        serde_json::from_str(&self.text).ok().filter(|entry: &Entry<Q>| entry.decision == Q::KIND.name())
+    }
+
+    /// False for a line of another kind, or one that this version cannot read.
+    fn change<Q: DecisionKind>(&mut self, change: impl FnOnce(&mut Entry<Q>)) -> bool {
+        let Some(mut entry) = self.entry() else { return false };
         change(&mut entry);
         let Some(changed) = Self::of(&entry) else { return false };
         *self = changed;
@@ -140,13 +148,18 @@ impl Ring {
         self.lines.iter().map(|line| line.text.as_str())
     }
 
-    /// The decisions that this version can read, oldest first.
+    /// The decisions of who leads that this version can read, oldest first.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> {
-        self.lines.iter().filter_map(|line| serde_json::from_str(&line.text).ok())
+        self.entries_of()
+    }
+
+    /// The decisions of a kind that this version can read, oldest first.
+    pub fn entries_of<Q: DecisionKind>(&self) -> impl DoubleEndedIterator<Item = Entry<Q>> {
+        self.lines.iter().filter_map(Line::entry)
     }
 
     /// Takes notes in. One that was taken in before changes nothing, except that repetitions are counted again.
-    pub fn take(&mut self, notes: Vec<Note>) {
+    pub fn take<Q: DecisionKind>(&mut self, notes: Vec<Note<Q>>) {
         for note in notes {
             match note {
                 Note::Decided(entry) => {
@@ -154,19 +167,19 @@ impl Ring {
                         self.lines.extend(Line::of(&entry));
                     }
                 }
-                Note::Repeated { id, times, until_unix_ms } => self.change(&id, |entry| {
+                Note::Repeated { id, times, until_unix_ms } => self.change(&id, |entry: &mut Entry<Q>| {
                     entry.repeated += times;
                     entry.repeated_until_unix_ms = entry.repeated_until_unix_ms.max(until_unix_ms);
                 }),
-                Note::Shadowed { id, said } => self.change(&id, |entry| entry.shadows = said),
-                Note::Became { id, outcome } => self.change(&id, |entry| entry.outcome = Some(outcome)),
+                Note::Shadowed { id, said } => self.change(&id, |entry: &mut Entry<Q>| entry.shadows = said),
+                Note::Became { id, outcome } => self.change(&id, |entry: &mut Entry<Q>| entry.outcome = Some(outcome)),
             }
         }
         // Two operators may have decided at the same time.
         self.lines.sort_by_key(|line| line.at_unix_ms);
     }
 
-    fn change(&mut self, id: &str, change: impl FnOnce(&mut Entry)) {
+    fn change<Q: DecisionKind>(&mut self, id: &str, change: impl FnOnce(&mut Entry<Q>)) {
         if let Some(line) = self.lines.iter_mut().rev().find(|line| line.id == id) {
             line.change(change);
         }
@@ -189,7 +202,7 @@ impl Ring {
             }
             match self.lines.as_mut_slice() {
                 [only] => {
-                    let shorter = !only.text.contains("\"cut\":true") && only.change(cut);
+                    let shorter = !only.text.contains("\"cut\":true") && cut_any(only);
                     if !shorter {
                         lost.push(only.id.clone());
                         self.lines.clear();
@@ -204,8 +217,12 @@ impl Ring {
     }
 }
 
-/// Leaves out what is only there to read.
-fn cut(entry: &mut Entry) {
+/// Leaves out what is only there to read, whatever was decided. False where the line cannot be read.
+fn cut_any(line: &mut Line) -> bool {
+    line.change(cut::<Question>) || line.change(cut::<scaling::Question>) || line.change(cut::<tuning::Question>)
+}
+
+fn cut<Q: DecisionKind>(entry: &mut Entry<Q>) {
     entry.cut = true;
     entry.shadows.clear();
     entry.attempts.iter_mut().for_each(|attempt| attempt.logs.clear());

@@ -22,9 +22,13 @@ pub fn engine() -> Engine {
 pub fn built(package: &str) -> &'static [u8] {
     static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| engine::build::policy("hostile").unwrap());
     static PREFER_ZONE: LazyLock<Vec<u8>> = LazyLock::new(|| engine::build::policy("prefer-zone").unwrap());
+    static READ_LOAD: LazyLock<Vec<u8>> = LazyLock::new(|| engine::build::policy("read-load").unwrap());
+    static MEMORY_BUDGET: LazyLock<Vec<u8>> = LazyLock::new(|| engine::build::policy("memory-budget").unwrap());
     match package {
         "hostile" => &HOSTILE,
         "prefer-zone" => &PREFER_ZONE,
+        "read-load" => &READ_LOAD,
+        "memory-budget" => &MEMORY_BUDGET,
         other => panic!("no test needs {other}"),
     }
 }
@@ -42,7 +46,12 @@ pub fn hostile_after_rehearsal(mischief: &str) -> Arc<Binding> {
 
 /// The same with any settings.
 pub fn bind(settings: Value) -> Result<Arc<Binding>, LoadError> {
-    engine().bind(hostile(), &settings)
+    bound(hostile(), &settings)
+}
+
+/// A module that says who leads, with settings.
+pub fn bound(module: Arc<Module>, settings: &Value) -> Result<Arc<Binding>, LoadError> {
+    engine().bind(module, settings)
 }
 
 /// A built-in question, asked for real.

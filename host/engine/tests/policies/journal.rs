@@ -9,7 +9,7 @@ use engine::{
     Repetition, Ring, Said, Shadows, Source, Verdict, chosen, disagrees, replay,
 };
 use serde_json::{Value, json};
-use topology::decision::{Candidate, Ineligible, Question, Trigger};
+use topology::decision::{Activity, Candidate, Capacity, CatchUp, Ineligible, NodePressure, Question, Trigger};
 
 use crate::common::{bind, built, engine, hostile_after_rehearsal, question, three};
 
@@ -47,7 +47,7 @@ struct Bindings(HashMap<(String, String), Arc<Binding>>);
 impl Bindings {
     fn of(&mut self, engine: &Engine, attempt: &Attempt) -> Arc<Binding> {
         let key = (attempt.by.digest.clone(), attempt.settings.clone());
-        let load = || {
+        let load = || -> Arc<Binding> {
             let bytes = [built("prefer-zone"), built("hostile")].into_iter();
             let modules = bytes.map(|bytes| engine.load(bytes).unwrap()).chain([engine.embedded().unwrap()]);
             let module = modules.into_iter().find(|module| module.digest() == attempt.by.digest).unwrap();
@@ -66,6 +66,10 @@ impl Numbers {
         (self.0 >> 33) % end
     }
 
+    fn maybe(&mut self) -> Option<u64> {
+        (self.below(2) == 0).then(|| self.below(1 << 20))
+    }
+
     fn question(&mut self) -> Question {
         let candidates: Vec<_> = (0..self.below(8)).map(|ordinal| self.candidate(ordinal as u32)).collect();
         Question {
@@ -78,7 +82,10 @@ impl Numbers {
             without_primary_ms: self.below(20_000),
             former_primary: (self.below(4) > 0).then(|| "shop-0".to_owned()),
             acks: self.below(4) as u32,
+            failover_window_s: self.maybe(),
+            failovers_in_window: None,
             candidates,
+            facts: Vec::new(),
         }
     }
 
@@ -97,7 +104,15 @@ impl Numbers {
             unapplied_transactions: self.below(1 << magnitude),
             node_ready: self.below(5) > 0,
             node_cordoned: self.below(5) == 0,
+            node_pressure: NodePressure { memory: Some(self.below(2) == 0), ..NodePressure::default() },
             version: "8.4.6".to_owned(),
+            catch_up: CatchUp {
+                applied_transactions_per_second: self.maybe(),
+                predicted_drain_ms: self.maybe(),
+                ..CatchUp::default()
+            },
+            capacity: Capacity { buffer_pool_warm_permille: self.maybe(), ..Capacity::default() },
+            activity: Activity { since_led_s: self.maybe(), ..Activity::default() },
             facts: Vec::new(),
         }
     }
@@ -245,6 +260,10 @@ fn the_same_decision_again_is_a_repetition_and_another_is_not() {
     let first = kept(&hold, &three());
     let later = Question { now_unix_ms: first.at_unix_ms + 200, without_primary_ms: 1_050, ..three() };
     assert!(kept(&hold, &later).repeats(&first));
+    let mut later_pace = later.clone();
+    later_pace.candidates[1].catch_up.replication_lag_s = Some(9);
+    later_pace.candidates[1].capacity.volume_free_bytes = Some(9);
+    assert!(kept(&hold, &later_pace).repeats(&first), "what changes by itself is not news");
     let mut other = later.clone();
     other.candidates[1].unapplied_transactions += 1;
     assert!(!kept(&hold, &other).repeats(&first), "another question");

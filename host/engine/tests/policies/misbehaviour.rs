@@ -1,6 +1,8 @@
 //! Modules that go wrong while they run: in a rehearsal they are refused, for real they cost one fallback.
 
-use engine::{Engine, FailureKind, LoadError, Options, PrimarySelection, Source, built_in_questions};
+use std::sync::Arc;
+
+use engine::{Binding, Engine, FailureKind, LoadError, Options, PrimarySelection, Source, built_in_questions};
 use proptest::prelude::*;
 use serde_json::json;
 use topology::decision::Answer;
@@ -73,7 +75,7 @@ fn should_fuel_not_stop_a_loop_the_clock_does() {
     options.limits.call_cpu_ms = 50;
     let engine = Engine::new(options).unwrap();
     let module = engine.load(built("hostile")).unwrap();
-    let binding = engine.bind(module, &json!({"do": "loop", "afterRehearsal": true})).unwrap();
+    let binding: Arc<Binding> = engine.bind(module, &json!({"do": "loop", "afterRehearsal": true})).unwrap();
     let failure = binding.decide(&three()).result.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Timeout, "{failure}");
 }

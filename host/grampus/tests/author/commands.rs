@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::program::{PACKED_BYTES, grampus, root};
+use crate::program::{PACKED_BYTES, ended, grampus, offline, root};
 
 /// The default, as it is embedded.
 fn most_advanced() -> String {
@@ -101,4 +101,51 @@ fn a_bench_measures_every_size_of_cluster() {
         assert!(row["p50Ns"].as_u64().unwrap() <= row["p99Ns"].as_u64().unwrap(), "{row}");
         assert!((1..=16 << 20).contains(&row["memoryBytes"].as_u64().unwrap()), "{row}");
     }
+}
+
+#[test]
+fn a_new_policy_of_each_decision_builds_and_decides_as_its_scenarios_say() {
+    let home = tempfile::tempdir().unwrap();
+    for (decision, unit) in [("scaling", "servers"), ("config-tuning", "settings")] {
+        let name = format!("my-{decision}");
+        let run = |directory: &Path, arguments: &[&str]| {
+            let ended = grampus(directory, &[&["policy"], arguments].concat());
+            assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.text);
+            ended.text
+        };
+        run(home.path(), &["new", &name, "--decision", decision]);
+        let here = home.path().join(&name);
+        let mut tests = offline("cargo", &here);
+        tests.args(["test", "--quiet"]);
+        let tests = ended(tests);
+        assert_eq!(tests.code, Some(0), "{}", tests.text);
+        run(&here, &["build"]);
+        let module = format!("{name}.wasm");
+        let tested = run(&here, &["test", &module, "scenarios.yaml"]);
+        assert!(tested.contains(", 0 failed"), "{tested}");
+        let inspected = run(&here, &["inspect", &module, "--settings", "{}"]);
+        assert!(inspected.contains(&format!("decides    {decision}")) && inspected.contains("accepted"), "{inspected}");
+        let packed = engine::build::pack(&std::fs::read(here.join(&module)).unwrap()).unwrap().len();
+        assert!(packed <= PACKED_BYTES, "{name} has {packed} bytes when packed");
+        assert!(run(&here, &["bench", &module, "--calls", "20"]).contains(unit));
+    }
+}
+
+#[test]
+fn a_scenario_of_another_decision_is_refused_and_so_is_a_wish_that_the_guard_refuses() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("read-load.wasm"), engine::build::policy("read-load").unwrap()).unwrap();
+    let asked = |scenario: &str| {
+        std::fs::write(directory.path().join("wrong.yaml"), format!("scenarios: [{scenario}]")).unwrap();
+        let ended = grampus(directory.path(), &["policy", "test", "read-load.wasm", "wrong.yaml"]);
+        assert_eq!(ended.code, Some(1), "{}", ended.text);
+        ended.text
+    };
+    let told = asked("{name: x, members: [{name: shop-0}], expect: {chosen: shop-0}}");
+    assert!(told.contains("members"), "{told}");
+    let told = asked(
+        "{name: in trouble, question: {present: {unsettled: shop-2 is away}, \
+         servers: [{name: a, role: replica, load: {cpuUsedMillicores: 2000}}]}, expect: {readReplicas: 1}}",
+    );
+    assert!(told.contains("what the guard refuses") && told.contains("shop-2 is away"), "{told}");
 }

@@ -203,3 +203,11 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn no_policy_may_tune_what_a_person_may_not_set() {
+    for entry in topology::tuning::TUNABLE {
+        assert_eq!(rule_for(entry.name), None, "{}", entry.name);
+        assert!(kind_of(entry.name).is_some(), "mysqld knows no {}", entry.name);
+    }
+}

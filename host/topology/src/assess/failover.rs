@@ -396,7 +396,10 @@ fn asked(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Asked {
         without_primary_ms: snapshot.without_primary_ms,
         former_primary: Some(record.primary.clone()),
         acks: record.acks,
+        failover_window_s: None,
+        failovers_in_window: None,
         candidates: candidates(snapshot, record, quorum),
+        facts: Vec::new(),
     };
     // Nobody leads while the record is Freezing: a wish that cannot be fulfilled must not keep it so.
     let fits = |name: &String| {

@@ -43,6 +43,9 @@ pub fn without_primary(snapshot: &Snapshot) -> Option<Result<Question, TooFew>> 
         without_primary_ms: 0,
         former_primary: Some(record.primary.clone()),
         acks: record.acks,
+        failover_window_s: None,
+        failovers_in_window: None,
         candidates,
+        facts: Vec::new(),
     }))
 }

@@ -21,7 +21,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    fn between(what: &str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+    pub fn between(what: &str, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self { what: what.to_owned(), expected: Some(expected.into()), found: Some(found.into()) }
     }
 
@@ -43,26 +43,35 @@ impl Difference {
 }
 
 /// Finds everything that is not as expected. The answer is an error where the settings were not taken.
-pub fn compare(expect: &Expect, answer: Result<&Result<Answer, Failure>, LoadError>) -> Vec<Difference> {
-    let answer = match (answer, &expect.refused) {
-        (Err(error), Some(refused)) => return refusal(refused, &error),
-        (Ok(_), Some(Refused { path, .. })) => {
-            let path = path.as_deref().unwrap_or_default();
-            return vec![Difference::between("settings", format!("refused {path}").trim_end(), "taken")];
-        }
-        (Err(error @ LoadError::Settings { .. }), None) => {
-            return vec![Difference::between("settings", "taken", error.to_string())];
-        }
-        (Err(error), None) => return vec![Difference::between("answer", wanted(expect), format!("none: {error}"))],
-        (Ok(answer), None) => answer,
-    };
-    match answer {
-        Err(failure) => vec![Difference::between("answer", wanted(expect), format!("none: {failure}"))],
+pub fn compare(expect: &Expect, answer: Result<&Result<Answer, Failure>, &LoadError>) -> Vec<Difference> {
+    match answered(expect.refused.as_ref(), &wanted(expect), answer) {
+        Err(differences) => differences,
         Ok(Answer::Hold { reason }) => match &expect.hold {
             Some(texts) => missing("hold", texts, reason),
             None => vec![Difference::between("answer", wanted(expect), format!("hold: {reason}"))],
         },
         Ok(Answer::Promote { candidate, reason, ranking }) => choice(expect, candidate, reason, ranking),
+    }
+}
+
+/// The answer, if there is one and one is expected; otherwise in what that is not as expected.
+pub fn answered<'a, A>(
+    refused: Option<&Refused>,
+    wanted: &str,
+    answer: Result<&'a Result<A, Failure>, &LoadError>,
+) -> Result<&'a A, Vec<Difference>> {
+    match (answer, refused) {
+        (Err(error), Some(refused)) => Err(refusal(refused, error)),
+        (Ok(_), Some(Refused { path, .. })) => {
+            let path = path.as_deref().unwrap_or_default();
+            Err(vec![Difference::between("settings", format!("refused {path}").trim_end(), "taken")])
+        }
+        (Err(error @ LoadError::Settings { .. }), None) => {
+            Err(vec![Difference::between("settings", "taken", error.to_string())])
+        }
+        (Err(error), None) => Err(vec![Difference::between("answer", wanted, format!("none: {error}"))]),
+        (Ok(Err(failure)), None) => Err(vec![Difference::between("answer", wanted, format!("none: {failure}"))]),
+        (Ok(Ok(answer)), None) => Ok(answer),
     }
 }
 
@@ -129,7 +138,7 @@ fn ruled_out(expected: &BTreeMap<String, Texts>, vetoed: &[&Ranked]) -> Vec<Diff
 }
 
 /// The texts that something does not contain.
-fn missing(what: &str, texts: &Texts, found: &str) -> Vec<Difference> {
+pub fn missing(what: &str, texts: &Texts, found: &str) -> Vec<Difference> {
     let missing = texts.0.iter().filter(|text| !found.contains(text.as_str()));
     missing.map(|text| Difference::between(what, format!("… {text} …"), found)).collect()
 }

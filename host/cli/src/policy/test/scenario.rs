@@ -6,19 +6,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
+use engine::LoadError;
 use serde::Deserialize;
 use serde_json::Value;
-use topology::decision::{Candidate, Ineligible, Question, Trigger};
+use topology::decision::{Activity, Candidate, Capacity, CatchUp, Ineligible, NodePressure, Question, Trigger};
 
-/// A file of scenarios.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct File {
-    /// The settings of every scenario that has none of its own.
-    pub settings: Option<Value>,
-    /// The scenarios.
-    pub scenarios: Vec<Scenario>,
-}
+use super::compare::{Difference, compare};
+use super::situation::exactly;
+use super::{Answered, File, Scene};
 
 /// A situation and what is expected in it.
 #[derive(Debug, Deserialize)]
@@ -78,6 +73,15 @@ struct Member {
     cordoned: bool,
     #[serde(default = "version")]
     version: String,
+    /// From here on fields are named as in the question, as the journal writes it.
+    #[serde(default, deserialize_with = "exactly")]
+    node_pressure: NodePressure,
+    #[serde(default, deserialize_with = "exactly")]
+    catch_up: CatchUp,
+    #[serde(default, deserialize_with = "exactly")]
+    capacity: Capacity,
+    #[serde(default, deserialize_with = "exactly")]
+    activity: Activity,
     #[serde(default)]
     facts: BTreeMap<String, String>,
 }
@@ -165,8 +169,8 @@ fn version() -> String {
 ///
 /// # Errors
 /// The line that does not fit, or the scenario that expects nothing, or two things at once.
-pub fn read(text: &str) -> anyhow::Result<File> {
-    let file: File = serde_saphyr::from_str(text).context("these are no scenarios")?;
+pub fn read(text: &str) -> anyhow::Result<File<Scenario>> {
+    let file: File<Scenario> = serde_saphyr::from_str(text).context("these are no scenarios")?;
     for (at, Scenario { name, expect, members, .. }) in file.scenarios.iter().enumerate() {
         let told = [expect.chosen.is_some(), expect.hold.is_some(), expect.refused.is_some()];
         let told = told.into_iter().filter(|told| *told).count();
@@ -184,9 +188,22 @@ pub fn read(text: &str) -> anyhow::Result<File> {
     Ok(file)
 }
 
-impl Scenario {
-    /// What the module is asked.
-    pub fn question(&self) -> Question {
+impl Scene for Scenario {
+    type Question = Question;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn settings(&self) -> Option<&Value> {
+        self.settings.as_ref()
+    }
+
+    fn compare(&self, answer: Result<&Answered<Question>, &LoadError>) -> Vec<Difference> {
+        compare(&self.expect, answer)
+    }
+
+    fn question(&self) -> Question {
         let mut candidates: Vec<Candidate> = self.members.iter().map(Member::candidate).collect();
         let first = candidates.first().map(|first| first.name.clone());
         candidates.sort_by(|a, b| a.name.cmp(&b.name));
@@ -202,7 +219,10 @@ impl Scenario {
             without_primary_ms: self.without_primary_ms.unwrap_or(waited),
             former_primary: self.former_primary.clone().or(first),
             acks: self.acks.unwrap_or(acks),
+            failover_window_s: None,
+            failovers_in_window: None,
             candidates,
+            facts: Vec::new(),
         }
     }
 }
@@ -226,7 +246,11 @@ impl Member {
             unapplied_transactions: self.unapplied,
             node_ready: self.node_ready,
             node_cordoned: self.cordoned,
+            node_pressure: self.node_pressure.clone(),
             version: self.version.clone(),
+            catch_up: self.catch_up.clone(),
+            capacity: self.capacity.clone(),
+            activity: self.activity.clone(),
             facts: pairs(&self.facts),
         }
     }
@@ -254,6 +278,8 @@ mod tests {
         for (scenario, told) in [
             ("{name: x, member: [], expect: {chosen: a}}", "member"),
             ("{name: x, members: [{name: a, zones: b}], expect: {chosen: a}}", "zones"),
+            ("{name: x, members: [{name: a, capacity: {bufferPoolWarm: 3}}], expect: {chosen: a}}", "bufferPoolWarm"),
+            ("{name: x, members: [{name: a, catchUp: {missingBytes: -3}}], expect: {chosen: a}}", "-3"),
             ("{name: x, expect: {}}", "exactly one of"),
             ("{name: x, expect: {chosen: a, hold: b}}", "exactly one of"),
             ("{name: x, expect: {hold: b, vetoes: {}}}", "go with chosen"),
