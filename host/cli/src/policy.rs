@@ -5,11 +5,18 @@
 
 mod bench;
 mod build;
+mod copies;
+mod history;
 mod inspect;
+mod keygen;
 mod new;
 mod push;
 mod replay;
+mod rollback;
+mod sign;
+mod snippet;
 mod test;
+mod verify;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -62,6 +69,16 @@ pub enum Command {
     Bench(bench::Arguments),
     /// Put a module into a ConfigMap that clusters can name.
     Push(push::Arguments),
+    /// Make a pair of keys with which modules are signed and verified.
+    Keygen(keygen::Arguments),
+    /// Sign a module for a decision, and print what a cluster's spec needs.
+    Sign(sign::Arguments),
+    /// Say whether a module was signed for a decision by one of some keys.
+    Verify(verify::Arguments),
+    /// List the modules and settings that were in force in a cluster and that it can go back to.
+    History(history::Arguments),
+    /// Bring back a module and settings that were in force, by changing the cluster's spec.
+    Rollback(rollback::Arguments),
     /// Ask a module what was asked in a journal, and show where it would have decided otherwise.
     Replay(replay::Arguments),
 }
@@ -78,6 +95,11 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test(arguments) => test::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::Push(arguments) => push::run(arguments).await,
+        Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Sign(arguments) => sign::run(arguments).await,
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::History(arguments) => history::run(arguments).await,
+        Command::Rollback(arguments) => rollback::run(arguments).await,
         Command::Replay(arguments) => replay::run(arguments).await,
     }
 }
@@ -104,4 +126,18 @@ fn packed(bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     }
     anyhow::ensure!(bytes.starts_with(WASM), "expected a component, plain or packed with zstd; unpack it first");
     engine::build::pack(&bytes).context("the module could not be packed")
+}
+
+/// An argument that names a decision.
+fn decision(text: &str) -> Result<String, String> {
+    let known = engine::Kind::ALL.map(engine::Kind::name);
+    if known.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("no module decides that; name one of: {}", known.join(", ")))
+}
+
+/// Reads a file with a key, or with anything else that is text.
+fn read_text(path: &std::path::Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))
 }

@@ -58,28 +58,35 @@ impl Compiler {
     }
 }
 
-/// Compiles a component, in a child where there is a program for it.
-pub fn compile(
-    engine: &wasmtime::Engine,
-    compiler: Option<&Compiler>,
-    bytes: &[u8],
-    limits: &Limits,
-) -> Result<Component, LoadError> {
-    let Some(compiler) = compiler else {
-        return Component::from_binary(engine, bytes)
-            .map_err(|error| LoadError::Invalid { why: clean(&format!("{error:#}"), limits.text_bytes) });
-    };
-    let object = in_child(compiler, bytes, limits)?;
-    // SAFETY: these bytes came through a private pipe from a process this one started, carry the digest of this
-    // very component, and are whole; see `receive`.
-    unsafe { Component::deserialize(engine, object) }.map_err(|error| {
-        // The pool of instances has its say here. Its words for people are the innermost ones.
-        let why = clean(&error.root_cause().to_string(), limits.text_bytes);
-        if wants_too_much(&why) {
-            return LoadError::OverLimits { why };
-        }
-        broken(format!("what it wrote does not fit this program: {}", clean(&format!("{error:#}"), limits.text_bytes)))
-    })
+/// The machine code of a component, as a child wrote it. Any engine of this program can use it.
+pub struct MachineCode(Vec<u8>);
+
+/// Compiles a component in this process, which bounds neither time nor memory.
+pub fn here(engine: &wasmtime::Engine, bytes: &[u8], limits: &Limits) -> Result<Component, LoadError> {
+    Component::from_binary(engine, bytes)
+        .map_err(|error| LoadError::Invalid { why: clean(&format!("{error:#}"), limits.text_bytes) })
+}
+
+/// Compiles a component in a child.
+pub fn apart(compiler: &Compiler, bytes: &[u8], limits: &Limits) -> Result<MachineCode, LoadError> {
+    in_child(compiler, bytes, limits).map(MachineCode)
+}
+
+impl MachineCode {
+    /// Takes it into an engine.
+    pub fn take(&self, engine: &wasmtime::Engine, limits: &Limits) -> Result<Component, LoadError> {
+        // SAFETY: these bytes came through a private pipe from a process this one started, carry the digest of their
+        // component, and are whole; see `receive_object`. Nothing else makes this type, and nobody changes it.
+        unsafe { Component::deserialize(engine, &self.0) }.map_err(|error| {
+            // The pool of instances has its say here. Its words for people are the innermost ones.
+            let why = clean(&error.root_cause().to_string(), limits.text_bytes);
+            if wants_too_much(&why) {
+                return LoadError::OverLimits { why };
+            }
+            let why = clean(&format!("{error:#}"), limits.text_bytes);
+            broken(format!("what it wrote does not fit this program: {why}"))
+        })
+    }
 }
 
 fn broken(why: impl Into<String>) -> LoadError {

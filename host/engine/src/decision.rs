@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use topology::decision::Answer;
 
+use crate::breaker::Change;
 use crate::call::LogLine;
 use crate::kind::DecisionKind;
 use crate::module::Binding;
@@ -171,4 +172,6 @@ pub struct Decision<A = Answer> {
     pub took_micros: u64,
     /// Everybody who was asked, in order.
     pub attempts: Vec<Attempt<A>>,
+    /// What became of the configured module's breaker.
+    pub breaker: Option<Change>,
 }

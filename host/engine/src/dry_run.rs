@@ -17,8 +17,16 @@ pub const REHEARSAL_NAMESPACE: &str = "(rehearsal)";
 
 /// Asks a binding every built-in question.
 pub fn rehearse<Q: DecisionKind>(binding: &Binding<Q>) -> Result<(), LoadError> {
-    for (name, question) in Q::rehearsals() {
-        if let Err(failure) = binding.decide(&question).result {
+    rehearse_on(binding, Q::rehearsals().iter().map(|(name, question)| (*name, question)))
+}
+
+/// Asks a binding questions, each with its name, until it fails.
+pub fn rehearse_on<'a, Q: DecisionKind>(
+    binding: &Binding<Q>,
+    questions: impl IntoIterator<Item = (&'a str, &'a Q)>,
+) -> Result<(), LoadError> {
+    for (name, question) in questions {
+        if let Err(failure) = binding.decide(question).result {
             return Err(LoadError::DryRun { question: name.to_owned(), failure });
         }
     }

@@ -40,6 +40,38 @@ pub enum LoadError {
         /// `as given` or `unpacked`.
         when: &'static str,
     },
+    /// It is another module than the one that was named.
+    #[error(
+        "the module is {found}, and {expected} is what was named. Put that module there, or name this one if it is the one you mean"
+    )]
+    OtherDigest {
+        /// The digest that was pinned.
+        expected: String,
+        /// The digest it has.
+        found: String,
+    },
+    /// It is not signed and has to be.
+    #[error(
+        "the module is not signed, and {by} asks for signed modules. Sign it (`grampus policy sign`, or `push --sign`) with one of the trusted keys: {tried}"
+    )]
+    Unsigned {
+        /// Who asks for a signature.
+        by: String,
+        /// The identifiers of the keys that would do.
+        tried: String,
+    },
+    /// It is signed by nobody who is trusted, or for something else.
+    #[error(
+        "the signature is not that of {digest} for {decision} by a trusted key; tried: {tried}. Sign this very module for this decision (`grampus policy sign`), or give the operator the signer's public key"
+    )]
+    WrongSignature {
+        /// What the signature has to be for.
+        decision: String,
+        /// The digest of the module.
+        digest: String,
+        /// The identifiers of the keys that were tried.
+        tried: String,
+    },
     /// It is no WebAssembly.
     #[error(
         "the module is not WebAssembly: expected a component (plain, gzip or zstd), found {found}. Check which file the ConfigMap was made from, and that it is under binaryData"
@@ -144,7 +176,7 @@ pub enum LoadError {
     /// It fails in a rehearsal.
     #[error("the module failed in a rehearsal (\"{question}\"): {failure}")]
     DryRun {
-        /// Which built-in question.
+        /// Which question: a built-in one, or one that the cluster asked lately.
         question: String,
         /// How.
         failure: Failure,
@@ -156,11 +188,19 @@ fn at(path: &str) -> String {
 }
 
 impl LoadError {
+    /// Whether another try with the very same bytes may end otherwise: then it was not the module's fault.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Compiler { .. })
+    }
+
     /// One word for conditions and metrics, in the CamelCase that Kubernetes wants of a condition's reason.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unpack { .. } => "ModuleDoesNotUnpack",
             Self::TooLarge { .. } => "ModuleTooLarge",
+            Self::OtherDigest { .. } => "ModuleOtherDigest",
+            Self::Unsigned { .. } => "ModuleUnsigned",
+            Self::WrongSignature { .. } => "SignatureWrong",
             Self::NotWasm { .. } => "ModuleNotWasm",
             Self::CoreModule => "ModuleNotComponent",
             Self::Invalid { .. } => "ModuleDoesNotCompile",

@@ -14,6 +14,7 @@ use topology::decision::{Answer, Question};
 pub use outlook::{Outlook, Supposed};
 pub use ring::{Bounds, Note, Packed, Ring, UnreadableJournal};
 
+use crate::breaker::Change;
 use crate::decision::{Attempt, DecidedBy, Decision, FailureKind, Said, Source};
 use crate::kind::{Answered, DecisionKind};
 use crate::limits::Limits;
@@ -88,6 +89,9 @@ pub struct Entry<Q: DecisionKind = Question> {
     /// What was done in the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// Whether the configured module was given up on, or taken back, with this decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Change>,
     /// How many more times the same was asked and answered, with nothing different but the time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repeated: u64,
@@ -121,6 +125,7 @@ impl<Q: DecisionKind> Entry<Q> {
             shadows: Vec::new(),
             verdict: None,
             outcome: None,
+            breaker: decision.breaker,
             repeated: 0,
             repeated_until_unix_ms: 0,
             cut: false,
@@ -135,7 +140,8 @@ impl<Q: DecisionKind> Entry<Q> {
             let asked = entry.attempts.iter();
             asked.map(|one| (one.by.clone(), one.settings.clone(), outcome(&one.said))).collect::<Vec<_>>()
         };
-        self.answer.wordless() == earlier.answer.wordless()
+        self.breaker.is_none()
+            && self.answer.wordless() == earlier.answer.wordless()
             && self.by == earlier.by
             && approved(self) == approved(earlier)
             && asked(self) == asked(earlier)

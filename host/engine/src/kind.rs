@@ -109,6 +109,11 @@ pub trait Answered: Clone + fmt::Debug + Eq + Serialize + DeserializeOwned + Sen
     /// What is wanted, without the words. Two answers with the same are the same choice.
     fn wordless(&self) -> Self;
 
+    /// Whether it only asks for time, while something waits for an answer.
+    fn holds(&self) -> bool {
+        false
+    }
+
     /// The whole of it, for people.
     fn in_words(&self) -> String;
 }

@@ -18,22 +18,27 @@
 
 #[macro_use]
 mod abi;
+mod breaker;
 mod call;
 mod compile;
 mod decision;
 mod dry_run;
 mod embedded;
 mod error;
+mod guarded;
 mod journal;
 mod kind;
 mod limits;
 mod load;
 mod module;
+mod refused;
 mod replay;
 mod runtime;
 mod schema;
 mod selection;
 mod shadow;
+mod signature;
+mod trust;
 mod unpack;
 
 #[cfg(feature = "build")]
@@ -42,6 +47,7 @@ pub mod build;
 pub mod fixtures;
 
 pub use abi::Abi;
+pub use breaker::{Breaker, Change, Terms};
 pub use call::{Level, LogLine};
 pub use compile::{Compiler, compile_child_main};
 pub use decision::{Attempt, DecidedBy, Decision, Evaluation, FailedAttempt, Failure, FailureKind, Said, Source};
@@ -54,8 +60,11 @@ pub use journal::{
 };
 pub use kind::{Answered, DecisionKind, Kind};
 pub use limits::Limits;
-pub use load::{Engine, Options};
+pub use load::{Engine, Options, module_digest};
 pub use module::{Binding, Description, Module};
 pub use replay::{Comparison, Repetition, Replayed, in_words, replay};
 pub use selection::{ConfigTuning, InForce, PrimarySelection, Scaling, Slot};
 pub use shadow::{Busy, Shadows};
+pub use signature::{KeyError, PublicKey, SecretKey, signed_message};
+pub use trust::{Demand, Vouched};
+pub use unpack::unpacked;

@@ -1,19 +1,21 @@
 //! The ladder from bytes to a binding.
 //!
-//! unpack → component? → compile (in a child) → known contract? → allowed imports? → trial instance → describe;
-//! then, with settings: the right decision? → validate → rehearse. Nothing may be skipped for anybody, the embedded
-//! default included.
+//! unpack → the one that was named, and signed? → component? → compile (in a child) → known contract? → allowed imports?
+//! → trial instance → describe; then, with settings: the right decision? → validate → rehearse. Nothing may be skipped for
+//! anybody, the embedded default included.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
 
 use crate::abi::{Abi, Ready, check_imports};
 use crate::call::{clean, wants_too_much};
-use crate::compile::{self, Compiler};
+use crate::compile::{self, Compiler, MachineCode};
 use crate::decision::FailureKind;
 use crate::dry_run;
 use crate::embedded;
@@ -21,8 +23,10 @@ use crate::error::{EngineError, LoadError};
 use crate::kind::DecisionKind;
 use crate::limits::Limits;
 use crate::module::{Binding, Description, Module, Sandbox};
+use crate::refused::Refused;
 use crate::runtime::{self, Room};
 use crate::schema;
+use crate::trust::{Demand, Vouched};
 
 /// How an engine works.
 #[derive(Debug, Clone)]
@@ -55,9 +59,19 @@ struct Inner {
     compiler: Option<Compiler>,
     /// Modules in use, by digest, so that a hundred clusters with one policy compile it once.
     modules: Mutex<HashMap<String, Weak<Module>>>,
-    /// One compilation at a time: two together could take the memory that decisions need.
-    compiling: Arc<Mutex<()>>,
+    /// Modules that do not climb, so that a hundred clusters with one bad policy try it once.
+    refused: Refused,
+    compiling: Arc<Compiling>,
     embedded: Result<Arc<Binding>, LoadError>,
+}
+
+/// What engines that are apart share.
+#[derive(Default)]
+struct Compiling {
+    /// One compilation at a time: two together could take the memory that decisions need.
+    turn: Mutex<()>,
+    /// The machine code of modules in use, by digest.
+    known: Mutex<HashMap<String, Weak<MachineCode>>>,
 }
 
 impl Engine {
@@ -73,7 +87,7 @@ impl Engine {
     }
 
     /// Another engine with the same limits for modules, so many of whose calls may run at once. The two share nothing
-    /// but the turn to compile: whatever runs in one, a call in the other finds its own room. Blocks as
+    /// but the turn to compile and what was compiled: whatever runs in one, a call in the other finds its own room. Blocks as
     /// [`Engine::new`] does.
     ///
     /// # Errors
@@ -84,17 +98,19 @@ impl Engine {
         Self::compiling_in_turn(options, self.0.compiling.clone())
     }
 
-    fn compiling_in_turn(options: Options, compiling: Arc<Mutex<()>>) -> Result<Self, EngineError> {
+    fn compiling_in_turn(options: Options, compiling: Arc<Compiling>) -> Result<Self, EngineError> {
         let engine = runtime::start(&options.limits)?;
         let room = Room::new(options.limits.concurrent_calls);
         let mut inner = Inner {
             sandbox: Arc::new(Sandbox { engine, limits: options.limits, room }),
             compiler: options.compiler,
             modules: Mutex::default(),
+            refused: Refused::default(),
             compiling,
             embedded: Err(LoadError::Compiler { why: "it has not been tried yet".to_owned() }),
         };
-        inner.embedded = inner.load(embedded::MODULE).and_then(|module| inner.bind(module, &Value::Null));
+        let embedded = inner.load(embedded::MODULE, &Demand::default());
+        inner.embedded = embedded.and_then(|(module, _)| inner.bind(module, &Value::Null));
         if let Err(error) = &inner.embedded {
             tracing::error!(%error, "the embedded policy does not load; its rule runs as native code instead");
         }
@@ -106,7 +122,16 @@ impl Engine {
     /// # Errors
     /// The rung of the ladder that the module did not reach.
     pub fn load(&self, bytes: &[u8]) -> Result<Arc<Module>, LoadError> {
-        self.0.load(bytes)
+        self.0.load(bytes, &Demand::default()).map(|(module, _)| module)
+    }
+
+    /// The same for a module that has to be a certain one, or signed. Nothing of one that is not is compiled. Says who
+    /// signed it.
+    ///
+    /// # Errors
+    /// The rung of the ladder that the module did not reach.
+    pub fn load_vouched(&self, bytes: &[u8], demand: &Demand) -> Result<(Arc<Module>, Vouched), LoadError> {
+        self.0.load(bytes, demand)
     }
 
     /// Joins a module with settings (`null` is the same as `{}`): the module checks them, then is rehearsed on
@@ -116,6 +141,15 @@ impl Engine {
     /// The module makes another decision, the settings do not fit, or the module fails in a rehearsal.
     pub fn bind<Q: DecisionKind>(&self, module: Arc<Module>, settings: &Value) -> Result<Arc<Binding<Q>>, LoadError> {
         self.0.bind(module, settings)
+    }
+
+    /// Asks a binding what was asked lately, each question with its name, as the built-in ones were asked when it was bound.
+    /// A hold passes.
+    ///
+    /// # Errors
+    /// It fails; the first question on which it does is named.
+    pub fn rehearse<Q: DecisionKind>(&self, binding: &Binding<Q>, recent: &[(String, Q)]) -> Result<(), LoadError> {
+        dry_run::rehearse_on(binding, recent.iter().map(|(name, question)| (name.as_str(), question)))
     }
 
     /// The embedded default's module.
@@ -143,18 +177,29 @@ impl Engine {
 }
 
 impl Inner {
-    fn load(&self, bytes: &[u8]) -> Result<Arc<Module>, LoadError> {
+    fn load(&self, bytes: &[u8], demand: &Demand) -> Result<(Arc<Module>, Vouched), LoadError> {
         let component = crate::unpack::unpack(bytes, self.sandbox.limits.component_bytes)?;
+        let digest = digest(&component);
+        let vouched = demand.check(&digest)?;
         crate::unpack::expect_component(&component)?;
-        let digest = format!("sha256:{}", hex::encode(Sha256::digest(&component)));
+        self.compiled(&component, digest).map(|module| (module, vouched))
+    }
+
+    /// The module of that digest: the one in use, or one that is compiled now. However many ask at once, one compiles.
+    fn compiled(&self, component: &[u8], digest: String) -> Result<Arc<Module>, LoadError> {
         if let Some(known) = self.known(&digest) {
             return Ok(known);
         }
-        let _one_at_a_time = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.compiling.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known(&digest) {
             return Ok(known);
         }
-        let module = Arc::new(self.climb(&component, digest.clone())?);
+        if let Some(error) = self.refused.get(&digest, Instant::now()) {
+            return Err(error);
+        }
+        let climbed = self.climb(component, digest.clone());
+        let climbed = climbed.inspect_err(|error| self.refused.remember(&digest, error, Instant::now()));
+        let module = Arc::new(climbed?);
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         modules.retain(|_, module| module.strong_count() > 0);
         modules.insert(digest, Arc::downgrade(&module));
@@ -165,9 +210,24 @@ impl Inner {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner).get(digest).and_then(Weak::upgrade)
     }
 
+    /// The component, compiled, with the machine code that another engine can use.
+    fn component(&self, bytes: &[u8], digest: &str) -> Result<(Component, Option<Arc<MachineCode>>), LoadError> {
+        let Sandbox { engine, limits, .. } = self.sandbox.as_ref();
+        let Some(compiler) = &self.compiler else { return Ok((compile::here(engine, bytes, limits)?, None)) };
+        let mut known = self.compiling.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let code = match known.get(digest).and_then(Weak::upgrade) {
+            Some(code) => code,
+            None => Arc::new(compile::apart(compiler, bytes, limits)?),
+        };
+        let component = code.take(engine, limits)?;
+        known.retain(|_, code| code.strong_count() > 0);
+        known.insert(digest.to_owned(), Arc::downgrade(&code));
+        Ok((component, Some(code)))
+    }
+
     fn climb(&self, bytes: &[u8], digest: String) -> Result<Module, LoadError> {
         let sandbox = &self.sandbox;
-        let component = compile::compile(&sandbox.engine, self.compiler.as_ref(), bytes, &sandbox.limits)?;
+        let (component, code) = self.component(bytes, &digest)?;
         let abi = Abi::of(&component)?;
         let imports = check_imports(&component)?;
         let unfit =
@@ -187,7 +247,17 @@ impl Inner {
             let why = clean(&format!("its settings' schema is none: {why}"), sandbox.limits.text_bytes);
             LoadError::Describe { why }
         })?;
-        Ok(Module { sandbox: sandbox.clone(), ready, abi, digest, description, bytes: bytes.len(), imports, schema })
+        Ok(Module {
+            sandbox: sandbox.clone(),
+            ready,
+            abi,
+            digest,
+            description,
+            bytes: bytes.len(),
+            imports,
+            schema,
+            _code: code,
+        })
     }
 
     fn bind<Q: DecisionKind>(&self, module: Arc<Module>, settings: &Value) -> Result<Arc<Binding<Q>>, LoadError> {
@@ -218,6 +288,21 @@ impl Inner {
         dry_run::rehearse(&binding)?;
         Ok(Arc::new(binding))
     }
+}
+
+/// The digest of a module, however it is packed. Nothing of it is compiled.
+///
+/// # Errors
+/// It does not unpack, is too large, or is no component.
+pub fn module_digest(bytes: &[u8]) -> Result<String, LoadError> {
+    let component = crate::unpack::unpacked(bytes)?;
+    crate::unpack::expect_component(&component)?;
+    Ok(digest(&component))
+}
+
+/// What tells a component from every other.
+fn digest(component: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(component)))
 }
 
 /// Makes a description fit to be shown, or says why it is none.

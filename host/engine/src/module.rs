@@ -12,6 +12,7 @@ use wasmtime::Store;
 
 use crate::abi::{Abi, Ready};
 use crate::call::{Called, Context, call};
+use crate::compile::MachineCode;
 use crate::decision::Evaluation;
 use crate::kind::{DecisionKind, Kind};
 use crate::limits::Limits;
@@ -59,6 +60,8 @@ pub struct Module {
     pub(crate) imports: Vec<String>,
     /// What it declares of its settings.
     pub(crate) schema: Option<serde_json::Value>,
+    /// Kept for as long as the module is in use, for engines that are apart.
+    pub(crate) _code: Option<Arc<MachineCode>>,
 }
 
 impl fmt::Debug for Module {

@@ -10,8 +10,10 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use topology::decision::{Answer, Question};
 
+use crate::breaker::{Change, Terms};
 use crate::decision::{Attempt, DecidedBy, Decision, FailedAttempt, Failure, FailureKind, Said, Source};
-use crate::kind::DecisionKind;
+use crate::guarded::{Guarded, Heard};
+use crate::kind::{Answered, DecisionKind};
 use crate::load::Engine;
 use crate::module::{Binding, Description};
 
@@ -19,6 +21,7 @@ use crate::module::{Binding, Description};
 pub struct Slot<Q: DecisionKind> {
     engine: Engine,
     slots: ArcSwap<Slots<Q>>,
+    terms: Terms,
 }
 
 /// The policy of one cluster that says who leads.
@@ -43,6 +46,7 @@ struct Configured<Q: DecisionKind> {
     binding: Arc<Binding<Q>>,
     /// Whether its latest decision failed. Then it is no good to fall back to.
     failing: AtomicBool,
+    guarded: Guarded,
 }
 
 /// What decides next.
@@ -59,29 +63,40 @@ pub struct InForce {
     pub source: Source,
     /// The digest of the module that takes over should this one fail, where there is one before the default.
     pub last_known_good: Option<String>,
+    /// Why it is not asked for the time being, if it failed too often.
+    pub breaker: Option<String>,
 }
 
 impl<Q: DecisionKind> Slot<Q> {
     /// A slot in which the embedded default decides.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, slots: ArcSwap::from_pointee(Slots::empty()) }
+        Self::with_breaker(engine, Terms::default())
+    }
+
+    /// The same, which gives up on a module that keeps failing on other terms.
+    pub fn with_breaker(engine: Engine, terms: Terms) -> Self {
+        Self { engine, slots: ArcSwap::from_pointee(Slots::empty()), terms }
     }
 
     /// Puts a binding in force. The next decision uses it; running ones end with the one they began with.
     ///
     /// The binding that was in force becomes the last known good, unless its latest decision failed or it is the
-    /// same module with the same settings.
+    /// same module with the same settings, of which nothing is forgotten.
     pub fn swap(&self, binding: Arc<Binding<Q>>) {
-        let next = Arc::new(Configured { binding, failing: AtomicBool::new(false) });
-        self.slots.rcu(|slots| {
-            let outgoing = slots.configured.as_ref().filter(|outgoing| {
-                !outgoing.failing.load(Ordering::Relaxed) && !outgoing.binding.is_same(&next.binding)
-            });
-            let last_known_good = match outgoing {
-                Some(outgoing) => Some(outgoing.binding.clone()),
-                None => slots.last_known_good.clone(),
-            };
-            Slots { configured: Some(next.clone()), last_known_good }
+        let guarded = Guarded::new(self.terms);
+        let next = Arc::new(Configured { binding, failing: AtomicBool::new(false), guarded });
+        self.slots.rcu(|slots| match &slots.configured {
+            Some(outgoing) if outgoing.binding.is_same(&next.binding) => {
+                Slots { configured: slots.configured.clone(), last_known_good: slots.last_known_good.clone() }
+            }
+            outgoing => {
+                let good = outgoing.as_ref().filter(|outgoing| !outgoing.failing.load(Ordering::Relaxed));
+                let last_known_good = match good {
+                    Some(outgoing) => Some(outgoing.binding.clone()),
+                    None => slots.last_known_good.clone(),
+                };
+                Slots { configured: Some(next.clone()), last_known_good }
+            }
         });
     }
 
@@ -94,6 +109,7 @@ impl<Q: DecisionKind> Slot<Q> {
     pub fn in_force(&self) -> InForce {
         let slots = self.slots.load();
         let last_known_good = slots.last_known_good.as_ref().map(|binding| binding.module().digest().to_owned());
+        let breaker = slots.configured.as_ref().and_then(|configured| configured.guarded.why_not());
         let (binding, source) = match &slots.configured {
             Some(configured) => (Some(configured.binding.clone()), Source::Configured),
             None => (Q::embedded(&self.engine).ok().flatten(), Source::Default),
@@ -105,6 +121,7 @@ impl<Q: DecisionKind> Slot<Q> {
                 settings_json: binding.settings_json().to_owned(),
                 source,
                 last_known_good,
+                breaker,
             },
             None => {
                 let native = Q::native();
@@ -120,38 +137,41 @@ impl<Q: DecisionKind> Slot<Q> {
                     settings_json: "{}".to_owned(),
                     source: native.source,
                     last_known_good,
+                    breaker,
                 }
             }
         }
     }
 
-    /// Decides, whatever happens: configured → last known good → embedded default → native.
+    /// Decides, whatever happens: configured → last known good → embedded default → native. A configured module that keeps
+    /// failing is passed over for a while; [`Decision::breaker`] says when that begins and ends.
     ///
     /// Runs on the caller's thread, in microseconds as a rule and at worst for three times
     /// what [`crate::Limits::call_cpu_ms`] allows: an async caller must use a thread for blocking work. A hold is an answer
     /// like any other; whoever has no more patience asks [`PrimarySelection::overrule`].
     pub fn decide(&self, question: &Q) -> Decision<Q::Answer> {
-        self.deliberate(question, |configured, failing| {
-            // Written only when it changes, so that decisions on many threads do not fight for the line.
-            if configured.failing.load(Ordering::Relaxed) != failing {
-                configured.failing.store(failing, Ordering::Relaxed);
-            }
-        })
+        self.deliberate(question, true)
     }
 
     /// What [`Slot::decide`] would answer, asked for its own sake: nothing is remembered of it.
     pub fn suppose(&self, question: &Q) -> Decision<Q::Answer> {
-        self.deliberate(question, |_, _| {})
+        self.deliberate(question, false)
     }
 
-    fn deliberate(&self, question: &Q, asked: impl FnOnce(&Configured<Q>, bool)) -> Decision<Q::Answer> {
+    fn deliberate(&self, question: &Q, remember: bool) -> Decision<Q::Answer> {
         let slots = self.slots.load_full();
         let mut attempts = Attempts::none();
         if let Some(configured) = &slots.configured {
-            let decided = attempts.ask(&configured.binding, Source::Configured, question);
-            asked(configured, decided.is_none());
-            if let Some(answer) = decided {
-                return attempts.decided(answer);
+            if configured.guarded.lets_through(remember) {
+                let decided = attempts.ask(&configured.binding, Source::Configured, question);
+                if remember {
+                    configured.failing.store(decided.is_none(), Ordering::Relaxed);
+                    attempts.breaker =
+                        attempts.asked.last().and_then(|asked| configured.guarded.learn(heard(&asked.said)));
+                }
+                if let Some(answer) = decided {
+                    return attempts.decided(answer);
+                }
             }
             let before = slots.last_known_good.as_ref().filter(|before| !before.is_same(&configured.binding));
             if let Some(before) = before
@@ -174,13 +194,29 @@ impl PrimarySelection {
                 return held;
             }
         };
-        let Decision { answer: _, by, mut failures, fuel, took_micros, attempts: mut asked } = held;
+        let Decision { answer: _, by, mut failures, fuel, took_micros, attempts: mut asked, mut breaker } = held;
         let message = format!("it held for longer than it may, saying: {reason}");
         if let Some(last) = asked.last_mut() {
             last.passed_over = Some("it held for longer than it may".to_owned());
         }
-        failures.push(FailedAttempt { by, failure: Failure { kind: FailureKind::HeldTooLong, message } });
-        Attempts { failures, fuel, took_micros, asked }.settle(&self.engine, question)
+        let failure = Failure { kind: FailureKind::HeldTooLong, message };
+        let slots = self.slots.load();
+        let configured =
+            slots.configured.as_ref().filter(|configured| configured.binding.module().digest() == by.digest);
+        if let Some(configured) = configured.filter(|_| by.source == Source::Configured) {
+            breaker = breaker.or(configured.guarded.held_too_long(question.epoch, &failure.message));
+        }
+        failures.push(FailedAttempt { by, failure });
+        Attempts { failures, fuel, took_micros, asked, breaker }.settle(&self.engine, question)
+    }
+}
+
+/// What a breaker has to know of an answer.
+fn heard<A: Answered>(said: &Said<A>) -> Heard<'_> {
+    match said {
+        Said::Answered(answer) if answer.holds() => Heard::Hold,
+        Said::Answered(_) => Heard::Answer,
+        Said::Failed(failure) => Heard::Failure(failure),
     }
 }
 
@@ -190,11 +226,12 @@ struct Attempts<Q: DecisionKind> {
     fuel: u64,
     took_micros: u64,
     asked: Vec<Attempt<Q::Answer>>,
+    breaker: Option<Change>,
 }
 
 impl<Q: DecisionKind> Attempts<Q> {
     fn none() -> Self {
-        Self { failures: Vec::new(), fuel: 0, took_micros: 0, asked: Vec::new() }
+        Self { failures: Vec::new(), fuel: 0, took_micros: 0, asked: Vec::new(), breaker: None }
     }
 
     fn ask(&mut self, binding: &Binding<Q>, source: Source, question: &Q) -> Option<(Q::Answer, DecidedBy)> {
@@ -242,7 +279,7 @@ impl<Q: DecisionKind> Attempts<Q> {
     }
 
     fn decided(self, (answer, by): (Q::Answer, DecidedBy)) -> Decision<Q::Answer> {
-        let Self { failures, fuel, took_micros, asked: attempts } = self;
-        Decision { answer, by, failures, fuel, took_micros, attempts }
+        let Self { failures, fuel, took_micros, asked: attempts, breaker } = self;
+        Decision { answer, by, failures, fuel, took_micros, attempts, breaker }
     }
 }

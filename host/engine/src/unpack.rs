@@ -33,6 +33,14 @@ pub fn unpack(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, LoadError> {
     Ok(Cow::Borrowed(bytes))
 }
 
+/// A module without its packing, within the usual limit.
+///
+/// # Errors
+/// It does not unpack, or is too large.
+pub fn unpacked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
+    unpack(bytes, crate::limits::Limits::default().component_bytes)
+}
+
 fn read(format: &'static str, decoder: impl Read, limit: usize) -> Result<Vec<u8>, LoadError> {
     let mut out = Vec::new();
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);

@@ -149,3 +149,19 @@ fn install(to: &std::path::Path) -> anyhow::Result<()> {
     std::fs::copy(&own, &part).with_context(|| format!("copying {} to {}", own.display(), part.display()))?;
     std::fs::rename(&part, to).with_context(|| format!("renaming {} to {}", part.display(), to.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_can_be_parsed() {
+        Arguments::command().debug_assert();
+        let operator = ["grampus", "operator", "--image", "x", "--policy-key", "a,b", "--policy-key", "c"];
+        let defaults = ["--default-policy", "primary-selection=zones/policy.wasm.zst", "--require-signed-policies"];
+        let arguments = Arguments::try_parse_from(operator.iter().chain(&defaults)).expect("an operator's arguments");
+        let Command::Operator { options, .. } = arguments.command else { panic!("another command") };
+        assert_eq!((options.policies.keys.len(), options.policies.defaults.len()), (3, 1));
+        assert!(options.policies.require_signed);
+    }
+}

@@ -53,6 +53,13 @@ pub mod names {
         format!("{cluster}-journal")
     }
 
+    /// The ConfigMap with a copy of a module and its settings that were in force: named after what it decides and the
+    /// beginnings of two digests, so that the same pair has the same name.
+    pub fn policy_copy(cluster: &str, decision: &str, module: &str, settings: &str) -> String {
+        let hex: String = module.trim_start_matches("sha256:").chars().take(12).collect();
+        format!("{cluster}-policy-{decision}-{hex}-{}", &crate::digest::of_text(settings)[..8])
+    }
+
     /// The Secret with root's password.
     pub fn root_secret(cluster: &str) -> String {
         format!("{cluster}-root")
@@ -110,6 +117,21 @@ pub mod labels {
     pub const READ_REPLICA: &str = "read-replica";
     /// On ConfigMaps that carry policy modules.
     pub const POLICY: &str = "grampus.dev/policy";
+    /// An annotation on such ConfigMaps: the digest of the module, for people and for `policy history`.
+    pub const MODULE_DIGEST: &str = "grampus.dev/module-digest";
+    /// An annotation on such ConfigMaps: a signature of the module, where the spec has none.
+    pub const MODULE_SIGNATURE: &str = "grampus.dev/module-signature";
+    /// On ConfigMaps with a copy of a module that was in force: what it decides. Never together with [`POLICY`]: what
+    /// the operator writes must not wake whoever follows what people write.
+    pub const POLICY_COPY: &str = "grampus.dev/policy-copy";
+    /// An annotation on copies: the name and version that the module gives itself.
+    pub const MODULE_NAME: &str = "grampus.dev/module-name";
+    /// An annotation on copies: where the module came from.
+    pub const MODULE_SOURCE: &str = "grampus.dev/module-source";
+    /// An annotation on copies: when the pair last came into force, in RFC 3339.
+    pub const IN_FORCE_SINCE: &str = "grampus.dev/in-force-since";
+    /// On Namespaces: `"true"` where modules have to be signed.
+    pub const REQUIRE_SIGNED: &str = "grampus.dev/require-signed-policies";
     /// On pods: the version of the template they were made from.
     pub const TEMPLATE_VERSION: &str = "grampus.dev/template-version";
     /// An annotation on pods: a digest of what the spec asked of them when they were made. It changes when a person
@@ -131,6 +153,22 @@ pub mod journal {
     pub const DECISIONS: &str = "decisions.jsonl.zst";
     /// In `data`: what would be decided if the primary were lost, as JSON.
     pub const OUTLOOK: &str = "outlook.json";
+}
+
+/// What the ConfigMaps that carry modules hold.
+pub mod policy {
+    /// What the decision about who leads is called: in labels, in signatures, and in the journal.
+    pub const PRIMARY_SELECTION: &str = "primary-selection";
+    /// Every decision that a module can make.
+    pub const DECISIONS: [&str; 1] = [PRIMARY_SELECTION];
+    /// The key in `binaryData` where a spec names none.
+    pub const MODULE: &str = "policy.wasm";
+    /// The key in `binaryData` of a module packed with zstd, as `policy push` and copies have it.
+    pub const PACKED: &str = "policy.wasm.zst";
+    /// The key in `data` of the settings, as JSON: in copies, and in the default of an operator.
+    pub const SETTINGS: &str = "settings.json";
+    /// Bytes of a ConfigMap's data: the API server refuses more.
+    pub const CONFIG_MAP_BYTES: usize = 1 << 20;
 }
 
 /// The ports of a member's pod.

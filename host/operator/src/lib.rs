@@ -46,6 +46,9 @@ pub struct Options {
     /// moves away from nodes that are closed to new pods, and copies that replace data count; failovers never do.
     #[arg(long, env = "GRAMPUS_DISRUPTIONS_PER_HOUR", default_value_t = 60)]
     pub disruptions_per_hour: u32,
+    /// Whose policies are taken, and which decides where a cluster names none.
+    #[command(flatten)]
+    pub policies: policies::PolicyOptions,
     /// Where health and metrics are served.
     #[arg(long, env = "GRAMPUS_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -92,7 +95,8 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     let (in_reach_writer, in_reach) = watch::channel(true);
     let standing = lease::Standing { leads: leads_writer, in_reach: in_reach_writer };
     let resign = Arc::new(Notify::new());
-    let policies = policies::Policies::new(client.clone(), compiler).context("the policy engine could not be made")?;
+    let policies = policies::Policies::new(client.clone(), compiler, &options.namespace, options.policies.clone())
+        .context("the policy engine could not be made")?;
     let reporter = Reporter { controller: "grampus".to_owned(), instance: Some(options.name.clone()) };
     let (cache, appeared) = cache::Cache::start(&client, &stop);
     let recorder = Recorder::new(client.clone(), reporter);

@@ -4,8 +4,15 @@
 //! module must never take the last working one away. It keeps no module's bytes: a referenced ConfigMap is
 //! fetched when it is needed.
 
+mod bring;
+mod copies;
 mod fetch;
+mod follow;
+mod options;
+mod recent;
 mod shadows;
+mod trust;
+mod wanted;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,37 +20,39 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use engine::{Attempt, Compiler, Decision, Engine, Entry, PrimarySelection, Source};
-use futures::StreamExt;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
-use objects::api::{MysqlCluster, Policy, PolicyMode, PolicyStatus, labels};
+use kube::Client;
+use objects::api::{MysqlCluster, PolicyStatus};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use topology::decision::Question;
 use uuid::Uuid;
 
 use self::fetch::fetch;
+pub use self::options::PolicyOptions;
 pub use self::shadows::Asked;
-use self::shadows::{ShadowSets, shadows_of};
+use self::shadows::ShadowSets;
+use self::wanted::{DEFAULT_MAX_HOLD, OfOperator};
 use crate::cache::{Cache, ClusterKey};
 use crate::roles::Choice;
 
-/// How long a module may hold while there is no primary, where the spec says nothing.
-const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(5);
+/// How long after a failure that may pass by itself a module is loaded again; twice as long after every further one.
+const RETRY: Duration = Duration::from_secs(10);
 
-/// Where a spec names its module.
-const MODULE: &str = "spec.policies.primarySelection.module.configMap";
+/// The longest pause between two such attempts.
+const LONGEST_RETRY: Duration = Duration::from_secs(600);
 
 /// The policies of every cluster.
 pub struct Policies {
     client: Client,
     engine: Engine,
+    operator: OfOperator,
     shadows: ShadowSets,
     /// Clusters whose shadows are to be loaded.
     to_shadow: mpsc::UnboundedSender<(ClusterKey, MysqlCluster)>,
     shadowing: AsyncMutex<mpsc::UnboundedReceiver<(ClusterKey, MysqlCluster)>>,
+    /// Clusters whose module is to be loaded again, because what failed may have passed.
+    to_retry: mpsc::UnboundedSender<ClusterKey>,
+    retrying: AsyncMutex<mpsc::UnboundedReceiver<ClusterKey>>,
     slots: RwLock<HashMap<ClusterKey, Arc<Slot>>>,
 }
 
@@ -56,104 +65,51 @@ struct Slot {
 struct State {
     /// Where the module in force came from.
     source: String,
+    /// Whose key signed it.
+    signed_by: Option<String>,
     /// Why the module that the spec names is not in force.
     problem: Option<String>,
+    /// The copy that is in force instead, if one is.
+    copy: Option<String>,
     /// What went wrong when it was last asked.
     failed: Option<String>,
     /// None is for ever.
     max_hold: Option<Duration>,
     /// Whether everything that the spec names has been loaded, or found not to load.
     complete: bool,
+    /// How many attempts in a row failed at what may pass by itself.
+    attempts: u32,
+    /// Whether another attempt is on its way.
+    retries: bool,
 }
 
 impl Policies {
-    /// An engine, and no cluster yet. `compiler` is the binary whose `compile-policy` compiles modules.
+    /// An engine, and no cluster yet. `compiler` is the binary whose `compile-policy` compiles modules, `namespace` the
+    /// operator's own.
     ///
     /// # Errors
     /// The engine could not be made.
-    pub fn new(client: Client, compiler: PathBuf) -> anyhow::Result<Arc<Self>> {
+    pub fn new(
+        client: Client,
+        compiler: PathBuf,
+        namespace: &str,
+        options: PolicyOptions,
+    ) -> anyhow::Result<Arc<Self>> {
         let compiler = Compiler { program: compiler, arguments: vec!["compile-policy".to_owned()] };
         let engine = Engine::new(engine::Options::new(compiler))?;
         let (to_shadow, shadowing) = mpsc::unbounded_channel();
+        let (to_retry, retrying) = mpsc::unbounded_channel();
         Ok(Arc::new(Self {
             client,
             engine,
+            operator: OfOperator { namespace: namespace.to_owned(), options },
             shadows: ShadowSets::default(),
             to_shadow,
             shadowing: AsyncMutex::new(shadowing),
+            to_retry,
+            retrying: AsyncMutex::new(retrying),
             slots: RwLock::default(),
         }))
-    }
-
-    /// Follows clusters and policy ConfigMaps until told to stop.
-    pub async fn run(self: Arc<Self>, cache: Arc<Cache>, stop: CancellationToken) {
-        let clusters: Api<MysqlCluster> = Api::all(self.client.clone());
-        let modules: Api<PartialObjectMeta<ConfigMap>> = Api::all(self.client.clone());
-        let labelled = watcher::Config::default().labels(labels::POLICY);
-        let clusters = watcher(clusters, watcher::Config::default()).default_backoff().touched_objects();
-        let modules = watcher(modules, labelled).default_backoff();
-        let mut clusters = Box::pin(clusters.take_until(stop.clone().cancelled_owned()));
-        let mut modules = Box::pin(modules.take_until(stop.clone().cancelled_owned()));
-        let mut seen: HashMap<ClusterKey, i64> = HashMap::new();
-        while !stop.is_cancelled() {
-            tokio::select! {
-                Some(cluster) = clusters.next() => {
-                    let Ok(cluster) = cluster else { continue };
-                    let key = ClusterKey { namespace: cluster.namespace().unwrap_or_default(), name: cluster.name_any() };
-                    // A status changes often and a spec seldom; only the spec names a module.
-                    let generation = cluster.metadata.generation.unwrap_or(0);
-                    if cluster.metadata.deletion_timestamp.is_none() && seen.insert(key.clone(), generation) != Some(generation) {
-                        self.load(&key, &cluster, &cache).await;
-                    }
-                }
-                Some(event) = modules.next() => {
-                    if let Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) = event {
-                        self.reload(&object, &cache).await;
-                    }
-                }
-                else => break,
-            }
-        }
-    }
-
-    /// Loads anew for every cluster that names this ConfigMap.
-    async fn reload(&self, object: &PartialObjectMeta<ConfigMap>, cache: &Cache) {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        for cluster in cache.clusters.state() {
-            let modules = shadows_of(&cluster).into_iter().map(|shadow| shadow.policy.module);
-            let mut modules = modules.chain([policy_of(&cluster).and_then(|policy| policy.module.clone())]).flatten();
-            let names_it = modules.any(|module| module.config_map.name == name);
-            if names_it && cluster.namespace().as_deref() == Some(namespace.as_str()) {
-                let key = ClusterKey { namespace: namespace.clone(), name: cluster.name_any() };
-                self.load(&key, &cluster, cache).await;
-            }
-        }
-    }
-
-    /// Brings what the spec asks for into force, or says why not.
-    async fn load(&self, key: &ClusterKey, cluster: &MysqlCluster, cache: &Cache) {
-        let slot = self.slot(key);
-        let policy = enforced(cluster);
-        let loaded = self.bind(key, &slot, &policy).await;
-        {
-            let mut state = slot.lock();
-            state.max_hold = max_hold(&policy);
-            match loaded {
-                Ok(source) => {
-                    tracing::info!(cluster = %key, module = slot.selection.in_force().description.name, source, "policy in force");
-                    state.source = source;
-                    state.problem = None;
-                    state.failed = None;
-                }
-                Err(problem) => {
-                    tracing::warn!(cluster = %key, problem, "the policy that the spec names is not in force; the one before goes on");
-                    state.problem = Some(problem);
-                }
-            }
-        }
-        cache.wake(key);
-        // The receiver only goes away at the end.
-        let _ = self.to_shadow.send((key.clone(), cluster.clone()));
     }
 
     /// Loads shadows after and beside everything else, one cluster after another: a module that decides never waits for
@@ -168,49 +124,27 @@ impl Policies {
     }
 
     async fn load_shadows(&self, key: &ClusterKey, cluster: &MysqlCluster) {
-        let mut wanted = Vec::new();
-        for shadow in shadows_of(cluster) {
-            let fetched = match &shadow.policy.module {
-                Some(module) => {
-                    let field = format!("{}.module.configMap", shadow.field);
-                    fetch(&self.client, key, &module.config_map, &field).await.map(Some)
-                }
+        let mut loaded = Vec::new();
+        for shadow in wanted::shadows(key, cluster) {
+            let fetched = match &shadow.module {
+                Some(module) => self.fetch_shadow(key, module).await.map(Some),
                 None => Ok(None),
             };
-            wanted.push((shadow, fetched));
+            loaded.push((shadow, fetched.map_err(|problem| problem.message)));
         }
-        self.shadows.load(key, wanted, &self.engine).await;
+        self.shadows.load(key, loaded, &self.engine).await;
     }
 
-    async fn bind(&self, key: &ClusterKey, slot: &Arc<Slot>, policy: &Policy) -> Result<String, String> {
-        let settings = policy.settings.clone().unwrap_or_else(|| serde_json::json!({}));
-        let fetched = match &policy.module {
-            Some(module) => Some(fetch(&self.client, key, &module.config_map, MODULE).await?),
-            None => None,
-        };
-        let source = fetched.as_ref().map_or_else(|| "embedded".to_owned(), |(source, _)| source.clone());
-        let (engine, slot, named) = (self.engine.clone(), slot.clone(), fetched.is_some());
-        let bound = tokio::task::spawn_blocking(move || {
-            let module = match fetched {
-                Some((_, bytes)) => engine.load(&bytes),
-                None => engine.embedded(),
-            }?;
-            let binding = engine.bind(module, &settings)?;
-            if !named {
-                // A module that was taken out of the spec is not to come back as the last that worked.
-                slot.selection.clear();
-            }
-            slot.selection.swap(binding);
-            Ok::<_, engine::LoadError>(())
-        });
-        match bound.await {
-            Ok(Ok(())) => Ok(source),
-            Ok(Err(error)) if policy.module.is_none() => {
-                Err(format!("spec.policies.primarySelection.settings: {error}"))
-            }
-            Ok(Err(error)) => Err(format!("spec.policies.primarySelection ({source}): {error}")),
-            Err(error) => Err(format!("loading {source} ended unexpectedly: {error}")),
-        }
+    async fn fetch_shadow(
+        &self,
+        key: &ClusterKey,
+        module: &fetch::Reference,
+    ) -> Result<(fetch::Fetched, engine::Demand), fetch::Problem> {
+        let decision = objects::api::policy::PRIMARY_SELECTION;
+        let demand = trust::demand(&self.client, &self.operator.options, &key.namespace, decision).await?;
+        let fetched = fetch(&self.client, module).await?;
+        let (digest, signature) = (module.digest.clone(), fetched.signature.clone());
+        Ok((fetched, engine::Demand { digest, signature, ..demand }))
     }
 
     fn slot(&self, key: &ClusterKey) -> Arc<Slot> {
@@ -218,10 +152,14 @@ impl Policies {
         let fresh = || {
             let state = State {
                 source: "embedded".to_owned(),
+                signed_by: None,
                 problem: None,
+                copy: None,
                 failed: None,
                 max_hold: Some(DEFAULT_MAX_HOLD),
                 complete: false,
+                attempts: 0,
+                retries: false,
             };
             Arc::new(Slot { selection: PrimarySelection::new(self.engine.clone()), state: Mutex::new(state) })
         };
@@ -238,6 +176,10 @@ impl Policies {
             version: module.description.version.clone(),
             digest: module.digest.clone(),
             source: state.source.clone(),
+            signed_by: state.signed_by.clone(),
+            breaker: module
+                .breaker
+                .map(|why| format!("{} {}: {why}", module.description.name, module.description.version)),
             problem: state.problem.clone(),
             failed: state.failed.clone(),
             last_answer: None,
@@ -288,6 +230,19 @@ impl Policies {
     }
 }
 
+impl State {
+    /// How long to wait before everything is tried again, if it is to be and is not on its way.
+    fn next_attempt(&mut self, again: bool) -> Option<Duration> {
+        if !again {
+            self.attempts = 0;
+            return None;
+        }
+        let pause = RETRY.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_RETRY);
+        self.attempts += 1;
+        (!std::mem::replace(&mut self.retries, true)).then_some(pause)
+    }
+}
+
 impl Slot {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -312,6 +267,7 @@ fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
             .collect(),
         took_micros: decision.took_micros,
         trigger,
+        breaker: decision.breaker,
         verdict: None,
         entry: None,
     }
@@ -322,24 +278,33 @@ fn failed(choice: &Choice) -> Option<String> {
     (!choice.failures.is_empty()).then(|| format!("{}; {} decided instead", choice.failures.join("; "), choice.by))
 }
 
-fn policy_of(cluster: &MysqlCluster) -> Option<&Policy> {
-    cluster.spec.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What decides: the embedded default where what is named is only to be compared.
-fn enforced(cluster: &MysqlCluster) -> Policy {
-    let policy = policy_of(cluster).cloned().unwrap_or_default();
-    match policy.mode {
-        Some(PolicyMode::Shadow) => Policy { module: None, settings: None, ..policy },
-        Some(PolicyMode::Enforce) | None => policy,
-    }
-}
-
-/// How long a module may hold. The schema has already refused what is no duration.
-fn max_hold(policy: &Policy) -> Option<Duration> {
-    match policy.max_hold.as_deref() {
-        None => Some(DEFAULT_MAX_HOLD),
-        Some("unlimited") => None,
-        Some(text) => Some(objects::duration::parse(text).unwrap_or(DEFAULT_MAX_HOLD)),
+    #[test]
+    fn what_may_pass_by_itself_is_tried_again_less_and_less_often_and_one_attempt_at_a_time() {
+        let mut state = State {
+            source: String::new(),
+            signed_by: None,
+            problem: None,
+            copy: None,
+            failed: None,
+            max_hold: None,
+            complete: false,
+            attempts: 0,
+            retries: false,
+        };
+        assert_eq!((state.next_attempt(false), state.next_attempt(true)), (None, Some(RETRY)));
+        assert_eq!(state.next_attempt(true), None, "one is on its way");
+        let mut pauses = Vec::new();
+        for _ in 0..30 {
+            state.retries = false;
+            pauses.extend(state.next_attempt(true));
+        }
+        assert!(pauses.is_sorted() && pauses.first() > Some(&RETRY) && pauses.last() == Some(&LONGEST_RETRY));
+        state.next_attempt(false);
+        state.retries = false;
+        assert_eq!(state.next_attempt(true), Some(RETRY), "all was well in between");
     }
 }

@@ -14,24 +14,20 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
-use objects::api::{MysqlCluster, labels};
+use objects::api::{MysqlCluster, labels, policy};
 
+use super::sign::{Signed, sign};
+use super::snippet::Snippet;
 use crate::site::{Site, Target, explained};
 
 /// The key under which a packed module lies.
-const KEY: &str = "policy.wasm.zst";
-
-/// The key that a spec means which names none.
-const DEFAULT_KEY: &str = "policy.wasm";
-
-/// Tells people which module it is, in the words of a cluster's status, without fetching it.
-const DIGEST: &str = "grampus.dev/module-digest";
+const KEY: &str = policy::PACKED;
 
 /// Who writes these ConfigMaps.
 const MANAGER: &str = "grampus/policy-push";
 
-/// How much a ConfigMap holds: the API server refuses more.
-const CONFIG_MAP_BYTES: usize = 1 << 20;
+/// How much a ConfigMap holds.
+const CONFIG_MAP_BYTES: usize = policy::CONFIG_MAP_BYTES;
 
 /// From where on the next version might not fit.
 const NEAR_BYTES: usize = CONFIG_MAP_BYTES / 10 * 9;
@@ -43,6 +39,9 @@ pub struct Arguments {
     name: String,
     /// The component, as built; plain or packed with zstd.
     file: PathBuf,
+    /// Sign it with this secret key, too. The signature goes along in an annotation.
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
 }
@@ -52,7 +51,7 @@ pub struct Arguments {
 /// # Errors
 /// The module could not be loaded or does not fit, or the ConfigMap is somebody else's.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { name, file, target } = arguments;
+    let Arguments { name, file, sign: key, target } = arguments;
     let bytes = std::fs::read(&file).with_context(|| format!("{} could not be read", file.display()))?;
     let (_, module) = super::load(bytes.clone()).await.with_context(|| file.display().to_string())?;
     let packed = super::packed(bytes).with_context(|| file.display().to_string())?;
@@ -63,6 +62,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             packed.len()
         );
     }
+    let signed = match &key {
+        Some(key) => Some(sign(key, &module)?),
+        None => None,
+    };
     let site = target.connect().await?;
     let maps: Api<ConfigMap> = site.api();
     let explain = |error| explained(error, "ConfigMap", &name, &site.namespace);
@@ -75,26 +78,43 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         );
     }
     let size = packed.len();
-    let patch = Patch::Apply(config_map(&name, &site.namespace, module.kind(), module.digest(), packed));
+    let patch =
+        Patch::Apply(config_map(&name, &site.namespace, module.kind(), module.digest(), signed.as_ref(), packed));
     maps.patch(&name, &PatchParams::apply(MANAGER).force(), &patch).await.map_err(explain)?;
     let said = module.description();
     println!("configmap/{name} key {KEY}: {} {} ({}), {size} bytes", said.name, said.version, module.digest());
     if size > NEAR_BYTES {
         eprintln!("warning: a ConfigMap holds {CONFIG_MAP_BYTES} bytes; the next version may not fit");
     }
-    if module.kind() == Kind::PrimarySelection {
-        print!("{}", users(&site, &name).await);
+    if let Some(signed) = &signed {
+        println!("signed for {} by key {}", module.kind(), signed.key);
     }
+    let clusters = match module.kind() {
+        Kind::PrimarySelection => users(&site).await,
+        // No spec names such a module yet.
+        Kind::Scaling | Kind::ConfigTuning => return Ok(ExitCode::SUCCESS),
+    };
+    print!("{}", told(&name, module.digest(), signed.as_ref(), &clusters));
     Ok(ExitCode::SUCCESS)
 }
 
-fn config_map(name: &str, namespace: &str, decides: Kind, digest: &str, packed: Vec<u8>) -> ConfigMap {
+fn config_map(
+    name: &str,
+    namespace: &str,
+    decides: Kind,
+    digest: &str,
+    signed: Option<&Signed>,
+    packed: Vec<u8>,
+) -> ConfigMap {
+    let mut annotations = BTreeMap::from([(labels::MODULE_DIGEST.to_owned(), digest.to_owned())]);
+    // One that is not signed must not keep the signature of the module before.
+    annotations.extend(signed.map(|signed| (labels::MODULE_SIGNATURE.to_owned(), signed.signature.clone())));
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(namespace.to_owned()),
             labels: Some(BTreeMap::from([(labels::POLICY.to_owned(), decides.name().to_owned())])),
-            annotations: Some(BTreeMap::from([(DIGEST.to_owned(), digest.to_owned())])),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         },
         binary_data: Some(BTreeMap::from([(KEY.to_owned(), ByteString(packed))])),
@@ -102,38 +122,43 @@ fn config_map(name: &str, namespace: &str, decides: Kind, digest: &str, packed: 
     }
 }
 
-/// Who uses this ConfigMap, and how to begin to.
-async fn users(site: &Site, name: &str) -> String {
+/// Whoever might use this ConfigMap.
+async fn users(site: &Site) -> Vec<MysqlCluster> {
     // Only to be helpful: not everybody who may write ConfigMaps may list clusters.
-    let clusters =
-        site.api::<MysqlCluster>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
-    told(name, &clusters)
+    site.api::<MysqlCluster>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
 }
 
-fn told(name: &str, clusters: &[MysqlCluster]) -> String {
+/// Who uses this ConfigMap, and how to begin to.
+fn told(name: &str, digest: &str, signed: Option<&Signed>, clusters: &[MysqlCluster]) -> String {
     let mut text = String::new();
-    let mut used = false;
+    let (mut used, mut pinned) = (false, false);
     for cluster in clusters {
         let policy = cluster.spec.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref());
-        let Some(source) = policy.and_then(|policy| policy.module.as_ref()).map(|module| &module.config_map) else {
-            continue;
-        };
+        let Some(module) = policy.and_then(|policy| policy.module.as_ref()) else { continue };
+        let source = &module.config_map;
         if source.name != name {
             continue;
         }
-        let (cluster, key) = (cluster.name_any(), source.key.as_deref().unwrap_or(DEFAULT_KEY));
-        if key == KEY {
+        let (cluster, key) = (cluster.name_any(), source.key.as_deref().unwrap_or(policy::MODULE));
+        if key != KEY {
+            let _ = writeln!(text, "{cluster} names this ConfigMap, but its key {key}; set key: {KEY} there");
+        } else if module.digest.as_deref().is_some_and(|other| other != digest) {
+            pinned = true;
+            let _ =
+                writeln!(text, "{cluster} names it, but pins another digest: it takes this one with the digest below");
+        } else {
             used = true;
             let _ = writeln!(text, "{cluster} uses it from its next decision on; see: grampus status {cluster}");
-        } else {
-            let _ = writeln!(text, "{cluster} names this ConfigMap, but its key {key}; set key: {KEY} there");
         }
     }
-    if !used {
-        let _ = writeln!(
-            text,
-            "A MysqlCluster uses it by:\n  spec: {{policies: {{primarySelection: {{module: {{configMap: {{name: {name}, key: {KEY}}}}}}}}}}}"
-        );
+    if !used || pinned {
+        let snippet = Snippet {
+            config_map: Some((name, KEY)),
+            digest: Some(digest),
+            signature: signed.map(|signed| signed.signature.as_str()),
+            settings: None,
+        };
+        text.push_str(&snippet.in_words(policy::PRIMARY_SELECTION));
     }
     text
 }
@@ -146,32 +171,53 @@ mod tests {
 
     fn using(cluster: &str, map: &str, key: Option<&str>) -> MysqlCluster {
         let config_map = ConfigMapKey { name: map.to_owned(), key: key.map(str::to_owned) };
-        let policy = Policy { module: Some(ModuleSource { config_map }), ..Policy::default() };
+        let policy =
+            Policy { module: Some(ModuleSource { config_map, ..ModuleSource::default() }), ..Policy::default() };
         let policies = Some(Policies { primary_selection: Some(policy) });
         MysqlCluster::new(cluster, MysqlClusterSpec { policies, ..MysqlClusterSpec::default() })
     }
 
     #[test]
     fn the_config_map_carries_the_label_and_the_key_that_the_operator_looks_for() {
-        let map = config_map("zones", "default", Kind::PrimarySelection, "sha256:01", vec![1, 2, 3]);
+        let signed = Signed { digest: "sha256:01".to_owned(), signature: "sig".to_owned(), key: "k".to_owned() };
+        let kind = Kind::PrimarySelection;
+        let map = config_map("zones", "default", kind, "sha256:01", Some(&signed), vec![1, 2, 3]);
         assert_eq!(map.labels()[labels::POLICY], "primary-selection");
+        assert_eq!(map.annotations()[labels::MODULE_SIGNATURE], "sig");
         assert_eq!(map.binary_data.unwrap()[KEY].0, [1, 2, 3]);
+        let unsigned = config_map("zones", "default", kind, "sha256:01", None, vec![1, 2, 3]);
+        assert!(!unsigned.annotations().contains_key(labels::MODULE_SIGNATURE));
     }
 
     #[test]
-    fn whoever_names_another_key_is_told() {
+    fn whoever_names_another_key_or_digest_is_told() {
+        let mut pinned = using("pinned", "zones", Some("policy.wasm.zst"));
+        let module = pinned.spec.policies.as_mut().unwrap().primary_selection.as_mut().unwrap().module.as_mut();
+        module.unwrap().digest = Some("sha256:02".to_owned());
         let clusters = [
             using("shop", "zones", Some("policy.wasm.zst")),
             using("till", "zones", None),
             using("other", "else", None),
+            pinned,
         ];
-        insta::assert_snapshot!(told("zones", &clusters), @r"
+        insta::assert_snapshot!(told("zones", "sha256:01", None, &clusters), @r"
         shop uses it from its next decision on; see: grampus status shop
         till names this ConfigMap, but its key policy.wasm; set key: policy.wasm.zst there
+        pinned names it, but pins another digest: it takes this one with the digest below
+        In the spec of a MysqlCluster:
+          policies:
+            primarySelection:
+              module:
+                configMap: {name: zones, key: policy.wasm.zst}
+                digest: sha256:01
         ");
-        insta::assert_snapshot!(told("zones", &[]), @r"
-        A MysqlCluster uses it by:
-          spec: {policies: {primarySelection: {module: {configMap: {name: zones, key: policy.wasm.zst}}}}}
+        insta::assert_snapshot!(told("zones", "sha256:01", None, &[]), @r"
+        In the spec of a MysqlCluster:
+          policies:
+            primarySelection:
+              module:
+                configMap: {name: zones, key: policy.wasm.zst}
+                digest: sha256:01
         ");
     }
 }

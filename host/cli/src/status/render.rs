@@ -163,6 +163,9 @@ fn facts(view: &View<'_>, status: &MysqlClusterStatus, style: Style) -> String {
     match policy {
         Some(policy) => {
             say("policy", in_force(policy), Tone::Plain);
+            if let Some(breaker) = &policy.breaker {
+                say("", format!("not asked for now: {breaker}"), Tone::Bad);
+            }
             if let Some(failed) = &policy.failed {
                 say("", format!("failed: {failed}"), Tone::Bad);
             }
@@ -226,7 +229,8 @@ fn promise(record: &Record) -> String {
 }
 
 fn in_force(policy: &PolicyStatus) -> String {
-    format!("{} {} ({}), {}", policy.name, policy.version, short(&policy.digest), policy.source)
+    let signed = policy.signed_by.as_ref().map_or_else(String::new, |key| format!(", signed by {key}"));
+    format!("{} {} ({}), {}{signed}", policy.name, policy.version, short(&policy.digest), policy.source)
 }
 
 /// `sha256:` and the first characters of the digest.

@@ -13,7 +13,8 @@ fn entry(number: u64, reason: &str) -> Entry {
         source: Source::Configured,
     };
     let attempt = attempt(&by, Said::Answered(answer.clone()));
-    let decision = Decision { answer, by, failures: Vec::new(), fuel: 7, took_micros: 9, attempts: vec![attempt] };
+    let decision =
+        Decision { answer, by, failures: Vec::new(), fuel: 7, took_micros: 9, attempts: vec![attempt], breaker: None };
     let question = Question { now_unix_ms: number, ..question };
     Entry::new(number.to_string(), question, &decision, &Limits::default())
 }

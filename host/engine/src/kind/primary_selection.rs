@@ -105,6 +105,10 @@ impl Answered for Answer {
         }
     }
 
+    fn holds(&self) -> bool {
+        matches!(self, Self::Hold { .. })
+    }
+
     fn in_words(&self) -> String {
         match self {
             Self::Promote { candidate, reason, .. } => format!("{candidate}: {reason}"),

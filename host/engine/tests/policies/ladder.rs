@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use engine::{Engine, Limits, LoadError, Options, fixtures};
+use engine::{Compiler, Demand, Engine, Limits, LoadError, Options, SecretKey, fixtures};
 use serde_json::json;
 
-use crate::common::{bound, built, compiler, engine, hostile};
+use crate::common::{bound, built, compiler, engine, hostile, hostile_after_rehearsal, question, three};
 
 fn refused(bytes: &[u8]) -> LoadError {
     engine().load(bytes).unwrap_err()
@@ -138,4 +138,74 @@ fn nothing_but_the_childs_own_words_is_taken_for_machine_code() {
     let fooled = Engine::new(options).unwrap();
     let error = fooled.load(built("prefer-zone")).unwrap_err();
     assert!(matches!(&error, LoadError::Compiler { why } if why.contains("something else")), "{error}");
+}
+
+/// A compiler that leaves a line in a file whenever it is started, and that file.
+fn counting(name: &str) -> (Engine, impl Fn() -> usize) {
+    let file = std::env::temp_dir().join(format!("grampus-compilations-{name}-{}", std::process::id()));
+    std::fs::write(&file, "").unwrap();
+    let script = format!("echo compiled >> {}; exec {}", file.display(), compiler().program.display());
+    let arguments = vec!["-c".to_owned(), script];
+    let engine = Engine::new(Options::new(Compiler { program: "/bin/sh".into(), arguments })).unwrap();
+    // The embedded default was the first.
+    (engine, move || std::fs::read_to_string(&file).unwrap().lines().count() - 1)
+}
+
+#[test]
+fn however_many_load_a_module_at_once_it_is_compiled_once() {
+    let (engine, compiled) = counting("one");
+    let loaded: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| engine.load(built("prefer-zone")).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let beside = engine.apart(1).unwrap();
+    assert_eq!(beside.load(built("prefer-zone")).unwrap().digest(), loaded[0].digest());
+    assert_eq!(compiled(), 1, "an engine that is apart takes what was compiled");
+    assert!(loaded.iter().all(|module| std::sync::Arc::ptr_eq(module, &loaded[0])));
+}
+
+#[test]
+fn a_module_that_does_not_climb_is_compiled_once_too_and_says_why_every_time() {
+    let (engine, compiled) = counting("refused");
+    for _ in 0..4 {
+        assert!(matches!(engine.load(&fixtures::other_world()).unwrap_err(), LoadError::OtherWorld { .. }));
+    }
+    assert_eq!(compiled(), 1);
+}
+
+#[test]
+fn nothing_is_compiled_that_is_not_what_was_named_or_not_signed_as_it_has_to_be() {
+    let (engine, compiled) = counting("vouched");
+    let (key, bytes) = (SecretKey::generate().unwrap(), built("prefer-zone"));
+    let digest = engine::module_digest(bytes).unwrap();
+    let demand = |signature: Option<String>| Demand {
+        decision: "primary-selection".to_owned(),
+        digest: Some(digest.clone()),
+        signature,
+        keys: vec![key.public()],
+        required_by: Some("a test".to_owned()),
+    };
+    let unsigned = engine.load_vouched(bytes, &demand(None)).unwrap_err();
+    assert_eq!(unsigned.reason(), "ModuleUnsigned");
+    let reused = engine.load_vouched(bytes, &demand(Some(key.sign("scaling", &digest)))).unwrap_err();
+    assert_eq!(reused.reason(), "SignatureWrong");
+    let other = Demand { digest: Some(digest.replace('0', "1")), ..demand(None) };
+    assert_eq!(engine.load_vouched(bytes, &other).unwrap_err().reason(), "ModuleOtherDigest");
+    assert_eq!(compiled(), 0);
+    let signed = demand(Some(key.sign("primary-selection", &digest)));
+    let (module, vouched) = engine.load_vouched(&engine::build::pack(bytes).unwrap(), &signed).unwrap();
+    assert_eq!((module.digest(), vouched.by), (digest.as_str(), Some(key.public().id())));
+}
+
+#[test]
+fn a_module_is_rehearsed_on_what_was_asked_lately() {
+    let recent = [("the failover of epoch 8".to_owned(), question("no members at all")), ("of 9".to_owned(), three())];
+    let rehearse = |mischief: &str| engine().rehearse(&hostile_after_rehearsal(mischief), &recent);
+    for (mischief, kind) in [("trap", "told to panic"), ("loop", "does it loop?"), ("ineligible", "may not lead")] {
+        let error = rehearse(mischief).unwrap_err().to_string();
+        assert!(error.contains("rehearsal (\"") && error.contains(kind), "{mischief}: {error}");
+    }
+    assert!(rehearse("ineligible").unwrap_err().to_string().contains("of 9"), "the question is named");
+    rehearse("hold").unwrap();
+    rehearse("nothing").unwrap();
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use engine::{Binding, PrimarySelection, Source};
+use engine::{Binding, Change, PrimarySelection, Source, Terms};
 use serde_json::json;
 
 use crate::common::{bind, built, chosen, engine, hostile_after_rehearsal, three};
@@ -84,4 +85,59 @@ fn no_decision_fails_while_modules_are_swapped() {
         }
     });
     assert!(swaps > 0);
+}
+
+/// A slot in which a module that traps for real is given up on for so long.
+fn given_up_for(pause: Duration) -> PrimarySelection {
+    let terms = Terms { failures: 3, pause, longest: pause };
+    let slot = PrimarySelection::with_breaker(engine(), terms);
+    slot.swap(zone("b"));
+    slot.swap(hostile_after_rehearsal("trap"));
+    let told: Vec<_> = (0..3).map(|_| slot.decide(&three()).breaker).collect();
+    assert_eq!(told, [None, None, Some(Change::Opened)]);
+    slot
+}
+
+#[test]
+fn a_module_that_keeps_failing_is_passed_over_until_it_is_tried_again() {
+    let slot = given_up_for(Duration::from_secs(3_600));
+    let why = slot.in_force().breaker.unwrap();
+    assert!(why.contains("told to panic") && why.contains("3 times"), "{why}");
+    for _ in 0..10 {
+        let decision = slot.decide(&three());
+        assert_eq!((decision.by.source, decision.breaker), (Source::LastKnownGood, None));
+        assert!(decision.failures.is_empty() && decision.attempts.len() == 1, "it was asked: {decision:?}");
+        assert_eq!(slot.suppose(&three()).attempts.len(), 1);
+    }
+    // A reload, as every change of the spec makes one, forgets nothing; another module does.
+    slot.swap(hostile_after_rehearsal("trap"));
+    assert_eq!(slot.in_force().breaker, Some(why));
+    slot.swap(zone("c"));
+    assert_eq!((slot.in_force().breaker, slot.decide(&three()).by.source), (None, Source::Configured));
+}
+
+#[test]
+fn a_trial_that_is_answered_closes_the_breaker_and_a_supposition_is_no_trial() {
+    let slot = given_up_for(Duration::ZERO);
+    assert_eq!(slot.suppose(&three()).attempts.len(), 2, "it would be tried");
+    assert_eq!(slot.decide(&three()).breaker, None, "one more failure is no news");
+    assert!(slot.in_force().breaker.is_some());
+    let mut rehearsal = three();
+    rehearsal.namespace = engine::REHEARSAL_NAMESPACE.to_owned();
+    let decision = slot.decide(&rehearsal);
+    assert_eq!((decision.by.source, decision.breaker), (Source::Configured, Some(Change::Closed)));
+    assert_eq!(slot.in_force().breaker, None);
+}
+
+#[test]
+fn holding_for_longer_than_it_may_counts_and_a_hold_by_itself_does_not() {
+    let terms = Terms { failures: 2, pause: Duration::from_secs(3_600), longest: Duration::from_secs(3_600) };
+    let slot = PrimarySelection::with_breaker(engine(), terms);
+    slot.swap(bind(json!({"do": "hold"})).unwrap());
+    let held = (0..5).map(|_| slot.decide(&three())).next_back().unwrap();
+    let epochs = [7, 7, 7, 8];
+    let asked = epochs.map(|epoch| topology::decision::Question { epoch, ..three() });
+    let told = asked.map(|question| slot.overrule(held.clone(), &question).breaker);
+    assert_eq!(told, [None, None, None, Some(Change::Opened)], "one failover is one failure");
+    assert_eq!(slot.decide(&three()).by.source, Source::Default, "nobody waits for it any more");
 }

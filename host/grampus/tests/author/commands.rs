@@ -149,3 +149,29 @@ fn a_scenario_of_another_decision_is_refused_and_so_is_a_wish_that_the_guard_ref
     );
     assert!(told.contains("what the guard refuses") && told.contains("shop-2 is away"), "{told}");
 }
+
+#[test]
+fn a_module_is_signed_and_verified_and_no_key_is_ever_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| grampus(directory.path(), &[&["policy"], arguments].concat());
+    assert_eq!(run(&["keygen", "team"]).code, Some(0));
+    assert_eq!(run(&["keygen", "other"]).code, Some(0));
+    let again = run(&["keygen", "team"]);
+    assert!(again.code != Some(0) && again.text.contains("is there already"), "{}", again.text);
+    std::fs::remove_file(directory.path().join("other.pub")).unwrap();
+    let half = run(&["keygen", "other"]);
+    assert!(half.code != Some(0) && half.text.contains("nothing is overwritten"), "{}", half.text);
+
+    let module = most_advanced();
+    let signed = run(&["sign", &module, "--key", "team.key"]);
+    assert!(signed.code == Some(0) && signed.text.contains("digest: sha256:"), "{}", signed.text);
+    let signature = run(&["sign", &module, "--key", "team.key", "--only"]).text.trim().to_owned();
+    assert!(signed.text.contains(&format!("signature: {signature}")), "{}", signed.text);
+    let good = run(&["verify", &module, "--key", "team.pub", "--signature", &signature]);
+    assert!(good.code == Some(0) && good.text.contains("is signed for primary-selection by key"), "{}", good.text);
+    assert_eq!(run(&["keygen", "stranger"]).code, Some(0));
+    let bad = run(&["verify", &module, "--key", "stranger.pub", "--signature", &signature]);
+    assert!(bad.code != Some(0) && bad.text.contains("tried: "), "{}", bad.text);
+    let secret = run(&["verify", &module, "--key", "team.key", "--signature", &signature]);
+    assert!(secret.code != Some(0) && secret.text.contains("BEGIN PUBLIC KEY"), "{}", secret.text);
+}

@@ -391,15 +391,22 @@ pub struct Policies {
 /// One module, its settings and how far it is trusted.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.embedded) || !self.embedded || !has(self.module)").message(
+    "embedded: the embedded default decides, so that no module can be named; remove one of the two"
+))]
 pub struct Policy {
-    /// Where the module is. The embedded default if not given.
+    /// Where the module is. If not given, the module that the operator was given for all clusters, or else the embedded
+    /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<ModuleSource>,
+    /// The embedded default decides while true, whatever the operator was given for all clusters.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub embedded: bool,
     /// Settings, checked by the module itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::free_object")]
     pub settings: Option<serde_json::Value>,
-    /// `Enforce` if not given. With `Shadow` this module is asked as those under `shadows` are, and the embedded default
+    /// `Enforce` if not given. With `Shadow` this module is asked as those under `shadows` are, and the default
     /// decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<PolicyMode>,
@@ -437,6 +444,23 @@ pub struct ShadowPolicy {
 pub struct ModuleSource {
     /// A ConfigMap in the cluster's namespace, labelled `grampus.dev/policy`.
     pub config_map: ConfigMapKey,
+    /// The digest that the unpacked component must have, as in `sha256:…`. `grampus policy inspect` shows it. Any module
+    /// of that key if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71))]
+    #[x_kube(validation = Rule::new("self.matches('^sha256:[0-9a-f]{64}$')").message(
+        "digest: must be sha256: and 64 hexadecimal digits, as `grampus policy inspect` shows it"
+    ))]
+    pub digest: Option<String>,
+    /// An Ed25519 signature of the module for this decision, in base64, as `grampus policy sign` makes it. That in the
+    /// annotation `grampus.dev/module-signature` of the ConfigMap if not given. It is verified against the public keys
+    /// that the operator was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 88))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9+/]{86}==$')").message(
+        "signature: must be 64 bytes in base64, as `grampus policy sign` prints them"
+    ))]
+    pub signature: Option<String>,
 }
 
 /// One key of a ConfigMap in the cluster's namespace.
@@ -445,7 +469,7 @@ pub struct ConfigMapKey {
     /// The ConfigMap.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// The key in its `binaryData`. `policy.wasm` if not given; a name that ends in `.zst` is decompressed.
+    /// The key in its `binaryData`. `policy.wasm` if not given. Whether it is packed shows in its first bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub key: Option<String>,

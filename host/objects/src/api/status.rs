@@ -100,14 +100,21 @@ pub struct PolicyStatus {
     pub version: String,
     /// The digest of the module's bytes, as in `sha256:…`.
     pub digest: String,
-    /// Where it came from: `embedded`, or `ConfigMap NAME key KEY`.
+    /// Where it came from: `embedded`, `ConfigMap NAME key KEY`, the operator's default, or a copy of what was in force
+    /// before.
     pub source: String,
+    /// The identifier of the key that signed it, if it was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// Why the module that the spec names is not the one in force, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// What went wrong when it was last asked, and who decided instead. Nothing if it answered as it should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+    /// Why it is not asked for the time being, if it failed too often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<String>,
     /// What it said when it was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer: Option<AnswerStatus>,

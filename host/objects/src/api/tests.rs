@@ -23,6 +23,10 @@ fn cluster(spec: &str) -> MysqlCluster {
 #[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: unlimited}}}")]
 #[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: 1m30s}}}")]
 #[case("{storage: {size: 10Gi}, policies: {primarySelection: {shadows: [{module: {configMap: {name: zones}}}, {}]}}}")]
+#[case("{storage: {size: 10Gi}, policies: {primarySelection: {embedded: true, settings: {}}}}")]
+#[case(
+    "{storage: {size: 10Gi}, policies: {primarySelection: {module: {configMap: {name: zones}, digest: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef', signature: 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=='}}}}"
+)]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {database: orders, user: till, lowerCaseTableNames: 1}}}")]
 #[case("{storage: {size: 10Gi}, readReplicas: {count: 2, delay: 1h30m, maxLag: 10s}}")]
 fn what_can_be_done_is_let_pass(#[case] spec: &str) {
@@ -40,6 +44,22 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
 #[case("{replicas: 1, storage: {size: 10Gi}, durability: {acks: 1}}", "spec.durability.acks")]
 #[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: soon}}}", "maxHold")]
 #[case("{storage: {size: 10Gi}, policies: {primarySelection: {maxHold: '5'}}}", "maxHold")]
+#[case(
+    "{storage: {size: 10Gi}, policies: {primarySelection: {module: {configMap: {name: a}, digest: 'sha256:01'}}}}",
+    "digest: must be sha256:"
+)]
+#[case(
+    "{storage: {size: 10Gi}, policies: {primarySelection: {module: {configMap: {name: a}, signature: yes}}}}",
+    "signature: must be"
+)]
+#[case(
+    "{storage: {size: 10Gi}, policies: {primarySelection: {shadows: [{module: {configMap: {name: a}, digest: none}}]}}}",
+    "digest"
+)]
+#[case(
+    "{storage: {size: 10Gi}, policies: {primarySelection: {module: {configMap: {name: a}}, embedded: true}}}",
+    "embedded"
+)]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {lowerCaseTableNames: 2}}}", "lowerCaseTableNames")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {database: MySQL}}}", "spec.bootstrap.new.database")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {user: root}}}", "spec.bootstrap.new.user")]

@@ -156,7 +156,8 @@ mod tests {
             digest: "sha256:01".to_owned(),
             source: Source::Configured,
         };
-        let decision = Decision { answer, by, failures: Vec::new(), fuel: 7, took_micros: 9, attempts: Vec::new() };
+        let decision =
+            Decision { answer, by, failures: Vec::new(), fuel: 7, took_micros: 9, attempts: Vec::new(), breaker: None };
         let (_, question) = built_in_questions().swap_remove(4);
         let question = Question { now_unix_ms: at_unix_ms, without_primary_ms: at_unix_ms, ..question };
         let mut entry = Entry::new(at_unix_ms.to_string(), question, &decision, &Limits::default());

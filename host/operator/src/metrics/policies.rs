@@ -1,8 +1,8 @@
-//! What Prometheus is told about shadows and about the journal.
+//! What Prometheus is told about shadows, breakers and the journal.
 
 use std::sync::atomic::AtomicU64;
 
-use engine::{Attempt, Said, disagrees};
+use engine::{Attempt, Change, Said, disagrees};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,13 +12,20 @@ use topology::decision::Answer;
 use crate::cache::ClusterKey;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByChange {
+    namespace: String,
+    cluster: String,
+    to: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByShadow {
     namespace: String,
     cluster: String,
     policy: String,
 }
 
-/// Counters of shadows and of the journal.
+/// Counters of shadows, of breakers and of the journal.
 #[derive(Default)]
 pub(crate) struct PolicyMetrics {
     asked: Family<ByShadow, Counter>,
@@ -27,6 +34,7 @@ pub(crate) struct PolicyMetrics {
     skipped: Counter<u64, AtomicU64>,
     journal_failures: Counter<u64, AtomicU64>,
     journal_lost: Counter<u64, AtomicU64>,
+    breaker: Family<ByChange, Counter>,
 }
 
 impl PolicyMetrics {
@@ -53,6 +61,21 @@ impl PolicyMetrics {
             "Decisions that are not in the journal: it could not be written for long, or they are too large",
             self.journal_lost.clone(),
         );
+        registry.register(
+            "policy_breaker_changes",
+            "Modules that were given up on after failing too often (to open), and taken back (to closed)",
+            self.breaker.clone(),
+        );
+    }
+
+    /// A breaker opened or closed.
+    pub(crate) fn breaker(&self, key: &ClusterKey, change: Change) {
+        let to = match change {
+            Change::Opened => "open",
+            Change::Closed => "closed",
+        };
+        let (namespace, cluster) = (key.namespace.clone(), key.name.clone());
+        self.breaker.get_or_create(&ByChange { namespace, cluster, to: to.to_owned() }).inc();
     }
 
     /// A shadow was asked what was decided so.

@@ -6,29 +6,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use engine::{Attempt, Binding, Engine, LoadError, Shadows};
-use objects::api::{MysqlCluster, PolicyMode, ShadowPolicy, ShadowStatus};
+use engine::{Attempt, Binding, Demand, Engine, LoadError, Shadows};
+use objects::api::ShadowStatus;
 use serde_json::json;
 use tokio::sync::OnceCell;
 use topology::decision::Question;
 
-use super::policy_of;
+use super::fetch;
+use super::wanted::WantedShadow;
 use crate::cache::ClusterKey;
 
 /// How many shadows may run at once: their thread asks one after another.
 const AT_ONCE: u32 = 1;
 
-/// A module as it was fetched, with where from; nothing where the embedded one is meant.
-pub(super) type Fetched = Result<Option<(String, Vec<u8>)>, String>;
-
-/// A shadow that a spec names.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Wanted {
-    /// The field that names it.
-    pub(super) field: String,
-    /// The module and its settings.
-    pub(super) policy: ShadowPolicy,
-}
+/// A module as it was fetched, with what is asked of it; nothing where the embedded one is meant.
+pub(super) type Fetched = Result<Option<(fetch::Fetched, Demand)>, String>;
 
 /// The shadows of every cluster.
 #[derive(Default)]
@@ -50,7 +42,7 @@ struct Slot {
 
 impl ShadowSets {
     /// Puts other shadows beside a cluster's policy. `engine` is that of the modules in force, of which theirs is another.
-    pub(super) async fn load(&self, key: &ClusterKey, wanted: Vec<(Wanted, Fetched)>, engine: &Engine) {
+    pub(super) async fn load(&self, key: &ClusterKey, wanted: Vec<(WantedShadow, Fetched)>, engine: &Engine) {
         let slots = if wanted.is_empty() { Vec::new() } else { self.bind(wanted, engine).await };
         for slot in &slots {
             match &slot.bound {
@@ -68,12 +60,17 @@ impl ShadowSets {
         }
     }
 
-    async fn bind(&self, wanted: Vec<(Wanted, Fetched)>, engine: &Engine) -> Vec<Slot> {
+    /// A cluster is gone.
+    pub(super) fn forget(&self, key: &ClusterKey) {
+        self.sets.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    async fn bind(&self, wanted: Vec<(WantedShadow, Fetched)>, engine: &Engine) -> Vec<Slot> {
         let apart = self.apart(engine).await;
         let bound = tokio::task::spawn_blocking(move || {
             let each = wanted.into_iter().map(|(wanted, fetched)| {
-                let source = fetched.as_ref().map(|found| found.as_ref().map(|(source, _)| source.clone()));
-                let source = source.ok().flatten().unwrap_or_else(|| named(&wanted.policy));
+                let source = fetched.as_ref().map(|found| found.as_ref().map(|(found, _)| found.source.clone()));
+                let source = source.ok().flatten().unwrap_or_else(|| named(&wanted));
                 let bound = apart.clone().and_then(|apart| bind(&apart.engine, &wanted, fetched));
                 Slot { source, bound }
             });
@@ -146,64 +143,20 @@ pub enum Asked {
     Busy,
 }
 
-fn bind(engine: &Engine, wanted: &Wanted, fetched: Fetched) -> Result<Arc<Binding>, String> {
-    let Wanted { field, policy } = wanted;
-    let refused = |error: LoadError| format!("{field}: {error}");
+fn bind(engine: &Engine, wanted: &WantedShadow, fetched: Fetched) -> Result<Arc<Binding>, String> {
+    let refused = |error: LoadError| format!("{}: {error}", wanted.field);
     let module = match fetched? {
-        Some((_, bytes)) => engine.load(&bytes),
+        Some((found, demand)) => engine.load_vouched(&found.bytes, &demand).map(|(module, _)| module),
         None => engine.embedded(),
     };
-    let settings = policy.settings.clone().unwrap_or_else(|| json!({}));
+    let settings = wanted.settings.clone().unwrap_or_else(|| json!({}));
     engine.bind(module.map_err(refused)?, &settings).map_err(refused)
 }
 
 /// Where a module should have come from.
-fn named(policy: &ShadowPolicy) -> String {
-    policy
+fn named(wanted: &WantedShadow) -> String {
+    wanted
         .module
         .as_ref()
         .map_or_else(|| "embedded".to_owned(), |module| format!("ConfigMap {}", module.config_map.name))
-}
-
-/// The shadows that a spec names. A policy whose mode is Shadow is the first of them.
-pub(super) fn shadows_of(cluster: &MysqlCluster) -> Vec<Wanted> {
-    const POLICY: &str = "spec.policies.primarySelection";
-    let Some(policy) = policy_of(cluster) else { return Vec::new() };
-    let itself = ShadowPolicy { module: policy.module.clone(), settings: policy.settings.clone() };
-    let itself = (policy.mode == Some(PolicyMode::Shadow)).then(|| Wanted { field: POLICY.to_owned(), policy: itself });
-    let beside = policy
-        .shadows
-        .iter()
-        .enumerate()
-        .map(|(at, shadow)| Wanted { field: format!("{POLICY}.shadows[{at}]"), policy: shadow.clone() });
-    itself.into_iter().chain(beside).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::enforced;
-    use super::*;
-
-    fn cluster(policy: &str) -> MysqlCluster {
-        let text = format!(
-            r#"{{"apiVersion": "grampus.dev/v1alpha1", "kind": "MysqlCluster", "metadata": {{"name": "shop"}},
-                "spec": {{"storage": {{"size": "1Gi"}}, "policies": {{"primarySelection": {policy}}}}}}}"#
-        );
-        serde_json::from_str(&text).unwrap()
-    }
-
-    #[test]
-    fn shadows_are_those_that_are_named_and_the_policy_itself_where_its_mode_says_so() {
-        let module = r#""module": {"configMap": {"name": "zones"}}, "maxHold": "1s""#;
-        let beside = r#""shadows": [{"settings": {"a": 1}}]"#;
-        let fields = |cluster: &MysqlCluster| shadows_of(cluster).into_iter().map(|one| one.field).collect::<Vec<_>>();
-        let enforcing = cluster(&format!("{{{module}, {beside}}}"));
-        assert_eq!(fields(&enforcing), ["spec.policies.primarySelection.shadows[0]"]);
-        assert!(enforced(&enforcing).module.is_some());
-        let shadowing = cluster(&format!(r#"{{{module}, {beside}, "mode": "Shadow"}}"#));
-        assert_eq!(fields(&shadowing), ["spec.policies.primarySelection", "spec.policies.primarySelection.shadows[0]"]);
-        let decides = enforced(&shadowing);
-        assert_eq!((decides.module, decides.max_hold.as_deref()), (None, Some("1s")), "the default decides");
-        assert_eq!(fields(&cluster("{}")), [""; 0]);
-    }
 }

@@ -233,6 +233,7 @@ impl Cluster {
                 failures: Vec::new(),
                 took_micros: 0,
                 trigger: question.trigger,
+                breaker: None,
                 verdict: None,
                 entry: None,
             };

@@ -1,6 +1,7 @@
 //! Says what is so: the cluster's status, its Events, its metrics. Nothing is ever read back from here to decide
 //! anything, and nothing is written while nothing changes.
 
+mod breaker;
 mod readers;
 mod status;
 
@@ -57,6 +58,8 @@ pub struct Choice {
     pub took_micros: u64,
     /// What was asked.
     pub trigger: Trigger,
+    /// Whether the configured module was given up on, or taken back, with this answer.
+    pub breaker: Option<engine::Change>,
     /// The member that was approved, or why none was.
     pub verdict: Option<Result<String, Refusal>>,
     /// The same for the journal, where a policy was asked.
@@ -73,6 +76,7 @@ impl Choice {
             failures: Vec::new(),
             took_micros: 0,
             trigger,
+            breaker: None,
             verdict: None,
             entry: None,
         }
@@ -134,6 +138,8 @@ pub struct Publisher {
     trimmed: HashMap<String, Option<Trimmed>>,
     /// The pod that was last replaced on purpose.
     restarted: Option<String>,
+    /// Whether it was told that the policy in force is not asked for the time being.
+    told_open: bool,
 }
 
 impl Publisher {
@@ -153,6 +159,7 @@ impl Publisher {
             told: None,
             trimmed: HashMap::new(),
             restarted: None,
+            told_open: false,
         }
     }
 
@@ -163,6 +170,10 @@ impl Publisher {
             last.answer == status.answer && last.reason == status.reason && last.verdict == status.verdict
         });
         self.context.metrics.decision(choice);
+        if let Some(change) = choice.breaker {
+            self.context.metrics.policies.breaker(&self.key, change);
+            tracing::warn!(cluster = %self.key, ?change, "the breaker before the policy in force");
+        }
         if !same {
             tracing::info!(
                 cluster = %self.key, trigger = ?choice.trigger, by = choice.by, answer = status.answer,
@@ -287,6 +298,7 @@ impl Publisher {
         let mut status = self.status(snapshot, assessment, board, before.map_or(&[], |status| &status.conditions));
         self.tell(object, snapshot, assessment).await;
         self.tell_trimmed(object, snapshot).await;
+        self.tell_breaker(object, &status).await;
         self.context.metrics.cluster(&self.key, snapshot, &status);
         if self.was_overwritten(object) {
             self.published = None;

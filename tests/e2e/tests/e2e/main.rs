@@ -8,6 +8,7 @@ mod control;
 mod faults;
 mod operator;
 mod policies;
+mod policy_life;
 mod readers;
 mod rebuild;
 mod recovery;

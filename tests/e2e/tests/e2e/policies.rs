@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::{event, nothing_is_lost, under_load};
 
-fn names(map: &str, key: &str, settings: Value) -> Value {
+pub(crate) fn names(map: &str, key: &str, settings: Value) -> Value {
     json!({ "policies": { "primarySelection": {
         "module": { "configMap": { "name": map, "key": key } }, "settings": settings,
     }}})
 }
 
-async fn in_force(cluster: &Cluster) -> Result<PolicyStatus> {
+pub(crate) async fn in_force(cluster: &Cluster) -> Result<PolicyStatus> {
     let policies = cluster.status().await?.policies.and_then(|policies| policies.primary_selection);
     policies.context("the status names no policy")
 }
@@ -33,12 +33,12 @@ fn push(cluster: &Cluster, name: &str, component: &[u8]) -> Result<()> {
 }
 
 /// Back to what the shared cluster has.
-async fn back_to_default(cluster: &Cluster) -> Result<()> {
+pub(crate) async fn back_to_default(cluster: &Cluster) -> Result<()> {
     cluster.patch_spec(json!({ "policies": null })).await?;
     wait_in_force(cluster, "most-advanced").await
 }
 
-async fn wait_in_force(cluster: &Cluster, name: &str) -> Result<()> {
+pub(crate) async fn wait_in_force(cluster: &Cluster, name: &str) -> Result<()> {
     cluster
         .wait_for(&format!("{name} to be in force"), TOLD, || async {
             let condition = cluster.condition(POLICY_READY).await?;
@@ -50,7 +50,7 @@ async fn wait_in_force(cluster: &Cluster, name: &str) -> Result<()> {
 }
 
 /// Applies a spec that names a bad module, and expects to be told why while nothing else changes.
-async fn is_refused(cluster: &Cluster, spec: Value, why: &str) -> Result<()> {
+pub(crate) async fn is_refused(cluster: &Cluster, spec: Value, why: &str) -> Result<()> {
     let (before, fingerprints, primary) =
         (in_force(cluster).await?, cluster.fingerprints().await?, cluster.primary().await?);
     cluster.patch_spec(spec).await?;

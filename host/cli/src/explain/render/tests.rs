@@ -47,6 +47,7 @@ fn entry() -> Entry {
             attempt(by("hostile", Source::Configured), "{}", Said::Failed(crashed.clone())),
             attempt(by("prefer-zone", Source::LastKnownGood), "{}", Said::Answered(answer.clone())),
         ],
+        breaker: None,
     };
     let mut entry = Entry::new("1".to_owned(), question, &decision, &Limits::default());
     let shadow = |settings: &str, said| attempt(by("most-advanced", Source::Shadow), settings, said);

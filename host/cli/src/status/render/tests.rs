@@ -63,8 +63,10 @@ fn policy() -> PolicyStatus {
         version: "0.1.0".to_owned(),
         digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
         source: "ConfigMap prefer-zone key policy.wasm.zst".to_owned(),
+        signed_by: None,
         failed: None,
         problem: None,
+        breaker: None,
         last_answer: Some(AnswerStatus {
             at: at(200),
             answer: "promote shop-1".to_owned(),

@@ -141,6 +141,7 @@ pub(super) fn conditions(
     let quorum = waits_for_quorum(assessment);
     let problem = policy.and_then(|policy| policy.problem.clone());
     let failed = policy.and_then(|policy| policy.failed.clone());
+    let breaker = policy.and_then(|policy| policy.breaker.clone());
     let now = Time(Timestamp::now());
     let said = |kind: &'static str, holds: bool, reason: &str, message: String| {
         let status = if holds { Status::True } else { Status::False };
@@ -174,10 +175,12 @@ pub(super) fn conditions(
             Some(waiting) => said(WRITES_BLOCKED, true, "TooFewReplicas", waiting.to_string()),
             None => said(WRITES_BLOCKED, false, "EnoughReplicas", "enough replicas acknowledge".to_owned()),
         },
-        match (problem, failed) {
-            (Some(problem), _) => said(POLICY_READY, false, "ModuleRefused", problem),
-            (None, Some(failed)) => said(POLICY_READY, false, "ModuleFailed", failed),
-            (None, None) => said(POLICY_READY, true, "InForce", in_force()),
+        match (problem, breaker, failed) {
+            (Some(problem), None, _) => said(POLICY_READY, false, "ModuleRefused", problem),
+            (Some(problem), Some(open), _) => said(POLICY_READY, false, "ModuleRefused", format!("{problem}; {open}")),
+            (None, Some(open), _) => said(POLICY_READY, false, "BreakerOpen", open),
+            (None, None, Some(failed)) => said(POLICY_READY, false, "ModuleFailed", failed),
+            (None, None, None) => said(POLICY_READY, true, "InForce", in_force()),
         },
         rollout(&snapshot.cluster, &assessment.upkeep).over(before, None, &now),
     ]

@@ -1,0 +1,1 @@
+1s6xSJRYhmosakWCo13TGl0vwsw3wJqCNPSGKyjCQTSrqZ1JXmA6FuasL5O9wkEEytFT9qbfeWZCf2onzuV+Cw==
