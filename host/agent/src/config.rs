@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::alone::decide::PATIENCE;
+use crate::signals::EVERY;
 
 /// The arguments of `grampus agent`. Every one has an environment variable, as containers prefer.
 #[derive(Debug, Clone, clap::Args)]
@@ -72,6 +73,9 @@ pub struct Config {
     /// The port of mysqld, the same for every member.
     #[arg(long, env = "GRAMPUS_MYSQL_PORT", default_value_t = wire::MYSQL_PORT)]
     pub mysql_port: u16,
+    /// The control groups, as the container sees them.
+    #[arg(long, env = "GRAMPUS_CGROUP", hide = true, default_value = "/sys/fs/cgroup")]
+    pub cgroup: PathBuf,
     /// Where the API server is, as Kubernetes tells every container.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub api_server_host: Option<String>,
@@ -85,6 +89,9 @@ pub struct Config {
     /// For how many seconds a primary whose mysqld is gone waits for an operator. Tests are not that patient.
     #[arg(long, env = "GRAMPUS_REOPEN_AFTER_S", hide = true, default_value_t = PATIENCE.as_secs())]
     pub reopen_after_s: u64,
+    /// Every how many milliseconds it is measured what the server does. Tests are not that patient.
+    #[arg(long, env = "GRAMPUS_SIGNALS_EVERY_MS", hide = true, default_value_t = EVERY.as_millis() as u64)]
+    pub signals_every_ms: u64,
 }
 
 /// What a pod is for, as long as it lives.
@@ -187,6 +194,9 @@ pub const FOLLOWER_ACCOUNT: &str = "grampus-follower";
 
 /// The agent's account on its own mysqld.
 pub const ADMIN_ACCOUNT: &str = "grampus";
+
+/// The account under which the agent reads what its mysqld counts. It may do nothing else.
+pub const SIGNALS_ACCOUNT: &str = "grampus-signals";
 
 /// The number at the end of a pod's name.
 ///

@@ -21,6 +21,7 @@ mod operators;
 mod probes;
 mod reap;
 mod server;
+mod signals;
 mod sql;
 mod state;
 mod supervise;
@@ -65,6 +66,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(monitor::run(Arc::clone(&member), asks));
     tasks.spawn(keeper::run(Arc::clone(&member)));
     tasks.spawn(volume::run(Arc::clone(&member)));
+    tasks.spawn(signals::run(Arc::clone(&member)));
     tasks.spawn(alone::run(Arc::clone(&member)));
     tasks.spawn(commands::keep_locks(Arc::clone(&member)));
     tasks.spawn(certificates::run(Arc::clone(&member)));

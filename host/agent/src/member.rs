@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use topology::facts::{DataState, Job, JobKind, JobState, MemberReport, ServerFacts, ServerState, Standing};
 use topology::gtid::GtidSet;
 use topology::record::Claim;
+use topology::signals::Signals;
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -68,6 +69,8 @@ pub struct Member {
     pub changed: Notify,
     /// Whether its volume takes writes.
     pub volume: Volume,
+    /// What was last measured.
+    pub signals: watch::Sender<Option<Arc<Signals>>>,
     asks: mpsc::UnboundedSender<oneshot::Sender<()>>,
     starting: tokio::sync::Mutex<()>,
     opened_pid: AtomicU32,
@@ -131,6 +134,7 @@ impl Member {
             pushed: watch::Sender::new(blank),
             changed: Notify::new(),
             volume: Volume::default(),
+            signals: watch::Sender::default(),
             asks,
             starting: tokio::sync::Mutex::default(),
             opened_pid: AtomicU32::new(0),
@@ -160,6 +164,11 @@ impl Member {
     pub fn look_at_data(&self) {
         *self.data.write().unwrap_or_else(PoisonError::into_inner) = data::look(&self.config);
         self.changed.notify_one();
+    }
+
+    /// Whether mysqld was last seen to let in nobody but those who may administer it.
+    pub fn is_offline(&self) -> bool {
+        matches!(&self.latest.borrow().server, ServerState::Running(facts) if facts.offline)
     }
 
     /// Which copy of the data it holds.

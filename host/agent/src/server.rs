@@ -15,8 +15,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use topology::facts::MemberReport;
-use wire::{Heartbeat, QUIET_HEARTBEAT_MS, Request, Response, WIRE_VERSION};
+use topology::signals::Signals;
+use wire::{Heartbeat, QUIET_HEARTBEAT_MS, Request, Response, SIGNALS_EVERY_MS, WIRE_VERSION};
 
 use crate::commands;
 use crate::member::Member;
@@ -79,7 +81,8 @@ fn router(member: Arc<Member>) -> Router {
 
 async fn report(State(member): State<Arc<Member>>) -> Json<Heartbeat> {
     let report = member.latest.borrow().clone();
-    Json(Heartbeat { wire: WIRE_VERSION, report: Some(Box::new(report)) })
+    let signals = member.signals.borrow().as_deref().cloned().map(Box::new);
+    Json(Heartbeat { wire: WIRE_VERSION, report: Some(Box::new(report)), signals })
 }
 
 async fn command(State(member): State<Arc<Member>>, Json(request): Json<Request>) -> Json<Response> {
@@ -91,20 +94,82 @@ async fn reports(State(member): State<Arc<Member>>) -> Body {
     let mut pushed = member.pushed.subscribe();
     // What is there already is news to whoever has just connected.
     pushed.mark_changed();
-    Body::from_stream(lines(pushed, member.operators.listens()))
+    let measured = Measured { signals: member.signals.subscribe(), told: None };
+    Body::from_stream(lines(pushed, measured, member.operators.listens()))
 }
 
-fn lines(pushed: watch::Receiver<MemberReport>, listening: Listening) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold((pushed, listening), |(mut pushed, listening)| async {
+fn lines(
+    pushed: watch::Receiver<MemberReport>,
+    measured: Measured,
+    listening: Listening,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold((pushed, measured, listening), |(mut pushed, mut measured, listening)| async {
         let quiet = Duration::from_millis(QUIET_HEARTBEAT_MS);
         let report = match tokio::time::timeout(quiet, pushed.changed()).await {
             Err(_) => None,
             Ok(Ok(())) => Some(Box::new(pushed.borrow_and_update().clone())),
             Ok(Err(_)) => return None,
         };
-        let heartbeat = Heartbeat { wire: WIRE_VERSION, report };
+        let heartbeat = Heartbeat { wire: WIRE_VERSION, report, signals: measured.due(Instant::now()) };
         let mut line = serde_json::to_vec(&heartbeat).ok()?;
         line.push(b'\n');
-        Some((Ok(line.into()), (pushed, listening)))
+        Some((Ok(line.into()), (pushed, measured, listening)))
     })
+}
+
+/// What was measured, and when a stream last took it along.
+struct Measured {
+    signals: watch::Receiver<Option<Arc<Signals>>>,
+    told: Option<Told>,
+}
+
+struct Told {
+    at: Instant,
+    counted: bool,
+}
+
+impl Measured {
+    /// What the next line takes along. Nothing while what it took is young, unless that was before anything was counted.
+    fn due(&mut self, now: Instant) -> Option<Box<Signals>> {
+        let signals = self.signals.borrow().clone()?;
+        let counted = signals.minute.is_some_and(|minute| minute.served_ms > 0);
+        let due = self.told.as_ref().is_none_or(|told| {
+            now.duration_since(told.at) >= Duration::from_millis(SIGNALS_EVERY_MS) || (counted && !told.counted)
+        });
+        due.then(|| {
+            self.told = Some(Told { at: now, counted });
+            Box::new(Signals::clone(&signals))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use topology::signals::Window;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_takes_along_what_was_measured_seldom_and_at_once_when_something_was_counted() {
+        let (sender, signals) = watch::channel(None);
+        let (mut measured, start) = (Measured { signals, told: None }, Instant::now());
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        assert!(measured.due(after(0)).is_none(), "there is nothing yet");
+        sender.send_replace(Some(Arc::new(Signals::default())));
+        assert!(measured.due(after(1)).is_some());
+        assert!(measured.due(after(11)).is_none(), "the same again");
+        let minute = Window { served_ms: 10_000, ..Window::default() };
+        sender.send_replace(Some(Arc::new(Signals { minute: Some(minute), ..Signals::default() })));
+        assert!(measured.due(after(12)).is_some(), "what was counted is news");
+        assert!((13..42).all(|second| measured.due(after(second)).is_none()));
+        assert!(measured.due(after(42)).is_some());
+    }
+
+    #[test]
+    fn peers_that_know_nothing_of_measuring_understand_each_other_as_before() {
+        let old = r#"{"wire":1,"report":null}"#;
+        let heartbeat: Heartbeat = serde_json::from_str(old).unwrap();
+        assert_eq!(heartbeat, Heartbeat { wire: 1, report: None, signals: None });
+        assert_eq!(serde_json::to_string(&heartbeat).unwrap(), old);
+    }
 }

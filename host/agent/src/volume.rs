@@ -33,12 +33,27 @@ const BLOCK: [u8; 4096] = [0; 4096];
 #[derive(Debug, Default)]
 pub struct Volume {
     trouble: Mutex<Option<VolumeTrouble>>,
+    space: Mutex<Option<Space>>,
+}
+
+/// How much room there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that may be written.
+    pub free: u64,
+    /// Bytes that there are in all.
+    pub total: u64,
 }
 
 impl Volume {
     /// What is wrong, if anything is.
     pub fn trouble(&self) -> Option<VolumeTrouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How much room there was when it last took a write.
+    pub fn space(&self) -> Option<Space> {
+        *self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, trouble: Option<VolumeTrouble>) -> bool {
@@ -67,14 +82,18 @@ async fn probe(member: &Member, path: PathBuf) {
     let mut writing = tokio::task::spawn_blocking(move || write(&path));
     let found = loop {
         tokio::select! {
-            written = &mut writing => break written.unwrap_or_else(|why| Err(io::Error::other(why))).err(),
+            written = &mut writing => break written.unwrap_or_else(|why| Err(io::Error::other(why))),
             () = tokio::time::sleep(REPORT) => {
                 let for_ms = began.elapsed().as_secs() * 1000;
                 tell(member, Some(VolumeTrouble::Stalled { for_ms }));
             }
         }
     };
-    tell(member, found.map(|why| VolumeTrouble::Failed { error: why.to_string() }));
+    let found = found.and_then(|space| {
+        *member.volume.space.lock().unwrap_or_else(PoisonError::into_inner) = Some(space);
+        enough(space)
+    });
+    tell(member, found.err().map(|why| VolumeTrouble::Failed { error: why.to_string() }));
 }
 
 fn tell(member: &Member, trouble: Option<VolumeTrouble>) {
@@ -86,14 +105,18 @@ fn tell(member: &Member, trouble: Option<VolumeTrouble>) {
     }
 }
 
-fn write(path: &Path) -> io::Result<()> {
+fn write(path: &Path) -> io::Result<Space> {
     let file: File = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
     file.write_all_at(&BLOCK, 0)?;
     file.sync_data()?;
     let about = nix::sys::statvfs::fstatvfs(&file)?;
-    let left = about.blocks_available() * about.fragment_size();
-    if left < FULL_BELOW {
-        return Err(io::Error::other(format!("it is full: {left} bytes are left")));
+    let (block, free, total) = (about.fragment_size(), about.blocks_available(), about.blocks());
+    Ok(Space { free: free * block, total: total * block })
+}
+
+fn enough(space: Space) -> io::Result<()> {
+    if space.free < FULL_BELOW {
+        return Err(io::Error::other(format!("it is full: {} bytes are left", space.free)));
     }
     Ok(())
 }

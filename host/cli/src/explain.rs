@@ -1,7 +1,8 @@
-//! `explain`: who would lead if the primary died now, why, and what was decided last.
+//! `explain`: who would lead if the primary died now, why, what was decided last, and what would be scaled and tuned.
 //!
 //! It shows what the operator keeps beside the cluster, and asks neither a module nor a member itself.
 
+mod advice;
 mod render;
 
 use std::io::Write as _;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use crate::journal::Kept;
 use crate::site::Target;
 use crate::style::Style;
+use advice::Consulted;
 use render::{View, render};
 
 /// Which cluster to explain.
@@ -46,7 +48,20 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     decisions.reverse();
     let primary = cluster.status.as_ref().and_then(|status| status.primary_name());
     let name = format!("{}/{}", site.namespace, arguments.cluster);
-    let view = View { name, primary, outlook: outlook.as_ref(), decisions: &decisions, now: Timestamp::now() };
+    let policies = cluster.status.as_ref().and_then(|status| status.policies.as_ref());
+    let (scaling, tuning) = (kept.advice.entries_of().next_back(), kept.advice.entries_of().next_back());
+    let view = View {
+        name,
+        primary,
+        outlook: outlook.as_ref(),
+        scaling: Consulted { policy: policies.and_then(|policies| policies.scaling.as_ref()), last: scaling.as_ref() },
+        tuning: Consulted {
+            policy: policies.and_then(|policies| policies.config_tuning.as_ref()),
+            last: tuning.as_ref(),
+        },
+        decisions: &decisions,
+        now: Timestamp::now(),
+    };
     std::io::stdout().lock().write_all(render(&view, Style::of_stdout()).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `journal`: the last decisions of a cluster's policy, as the operator keeps them.
+//! `journal`: the last decisions of a cluster's policies, as the operator keeps them.
 //!
 //! One JSON object a line, oldest first, with everything that was asked and answered: what `policy replay` reads.
 
@@ -10,6 +10,7 @@ use engine::Ring;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use objects::api::{journal, names};
+use serde::Deserialize;
 
 use crate::site::{Site, Target, explained};
 
@@ -34,7 +35,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let name = arguments.cluster.as_str();
     site.cluster(name).await?;
     let kept = Kept::fetch(&site, name).await?;
-    let lines: Vec<_> = kept.ring.lines().collect();
+    let mut lines: Vec<_> = kept.ring.lines().chain(kept.advice.lines()).collect();
+    lines.sort_by_key(|line| at_unix_ms(line));
     let from = arguments.last.map_or(0, |last| lines.len().saturating_sub(last));
     let mut out = std::io::stdout().lock();
     for line in &lines[from..] {
@@ -46,10 +48,23 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What every line of every version says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Dated {
+    at_unix_ms: u64,
+}
+
+fn at_unix_ms(line: &str) -> u64 {
+    serde_json::from_str(line).map_or(0, |Dated { at_unix_ms }| at_unix_ms)
+}
+
 /// What the operator keeps beside a cluster.
 pub struct Kept {
     /// The last decisions.
     pub ring: Ring,
+    /// What policies said last that nobody follows.
+    pub advice: Ring,
     /// What would be decided, as JSON.
     pub outlook: Option<String>,
 }
@@ -63,10 +78,15 @@ impl Kept {
         let name = names::journal(cluster);
         let maps: Api<ConfigMap> = site.api();
         let map = maps.get_opt(&name).await.map_err(|error| explained(error, "ConfigMap", &name, &site.namespace))?;
-        let Some(map) = map else { return Ok(Self { ring: Ring::default(), outlook: None }) };
-        let packed = map.binary_data.unwrap_or_default().remove(journal::DECISIONS);
-        let ring = packed.map(|packed| Ring::unpack(&packed.0)).transpose();
-        let ring = ring.with_context(|| format!("ConfigMap {name}, key {}", journal::DECISIONS))?.unwrap_or_default();
-        Ok(Self { ring, outlook: map.data.unwrap_or_default().remove(journal::OUTLOOK) })
+        let Some(map) = map else {
+            return Ok(Self { ring: Ring::default(), advice: Ring::default(), outlook: None });
+        };
+        let mut binary = map.binary_data.unwrap_or_default();
+        let mut ring = |key: &str| {
+            let ring = binary.remove(key).map(|packed| Ring::unpack(&packed.0)).transpose();
+            anyhow::Ok(ring.with_context(|| format!("ConfigMap {name}, key {key}"))?.unwrap_or_default())
+        };
+        let (ring, advice) = (ring(journal::DECISIONS)?, ring(journal::ADVICE)?);
+        Ok(Self { ring, advice, outlook: map.data.unwrap_or_default().remove(journal::OUTLOOK) })
     }
 }

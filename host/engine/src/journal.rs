@@ -86,6 +86,10 @@ pub struct Entry<Q: DecisionKind = Question> {
     /// What the guard made of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// Every wish of the answer that the guard did not let pass, with the reason: of decisions that may wish for several
+    /// things, of which the verdict tells those that passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
     /// What was done in the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
@@ -124,6 +128,7 @@ impl<Q: DecisionKind> Entry<Q> {
             by: decision.by.clone(),
             shadows: Vec::new(),
             verdict: None,
+            refused: Vec::new(),
             outcome: None,
             breaker: decision.breaker,
             repeated: 0,
@@ -146,6 +151,16 @@ impl<Q: DecisionKind> Entry<Q> {
             && approved(self) == approved(earlier)
             && asked(self) == asked(earlier)
             && self.question.timeless() == earlier.question.timeless()
+    }
+
+    /// Whether another answer wished for the same, in whatever words and whatever was asked, by the same module.
+    pub fn wants_the_same(&self, earlier: &Self) -> bool {
+        self.answer.wordless() == earlier.answer.wordless() && self.by == earlier.by
+    }
+
+    /// Whether the guard made the same of both.
+    pub fn is_judged_the_same(&self, earlier: &Self) -> bool {
+        (&self.verdict, &self.refused) == (&earlier.verdict, &earlier.refused)
     }
 
     /// The call of exactly this module with these settings, beside or in the decision.

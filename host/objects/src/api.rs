@@ -3,6 +3,7 @@
 //! A field stands here only when something honours it: a field that is silently ignored is worse than none. The
 //! rules that the API server can check are CEL rules beside the fields; the rest is in [`crate::validate`].
 
+mod advice;
 mod cluster;
 mod crds;
 mod operation;
@@ -12,6 +13,7 @@ mod status;
 mod tests;
 mod topology;
 
+pub use advice::*;
 pub use cluster::*;
 pub use crds::{crd_files, crds};
 pub use operation::*;
@@ -151,6 +153,8 @@ pub mod labels {
 pub mod journal {
     /// In `binaryData`: the last decisions, one JSON object a line, packed with zstd.
     pub const DECISIONS: &str = "decisions.jsonl.zst";
+    /// In `binaryData`, in the same form: what policies said that nobody follows.
+    pub const ADVICE: &str = "advice.jsonl.zst";
     /// In `data`: what would be decided if the primary were lost, as JSON.
     pub const OUTLOOK: &str = "outlook.json";
 }

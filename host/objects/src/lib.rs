@@ -6,6 +6,7 @@
 //! It reads in this order: [`api`] (what a person asks for) → [`validate`] (whether it can be done, with every
 //! default resolved) → [`children`] and [`secrets`] (what there must be) → [`conditions`] (what is reported).
 
+pub mod advice;
 pub mod api;
 pub mod children;
 pub mod conditions;

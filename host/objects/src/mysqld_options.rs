@@ -91,6 +91,11 @@ fn path(written: &str) -> String {
     format!("{FIELD}.{written}")
 }
 
+/// Every setting that an option can mean, as a person wrote it: with dashes, or with prefixes that modify it.
+pub fn meant(written: &str) -> Vec<String> {
+    plain_names(&written.to_ascii_lowercase().replace('-', "_"))
+}
+
 /// The name itself and what is left of it without the prefixes that modify it.
 fn plain_names(name: &str) -> Vec<String> {
     let mut names = vec![name.to_owned()];

@@ -88,7 +88,10 @@ fn the_manifest_was_rendered_from_this_chart() {
     let line = |name: &String| format!("{}  ./{name}\n", sum(&fs::read(chart.join(name)).unwrap()));
     let digest = sum(names.iter().map(line).collect::<String>().as_bytes());
     let manifest = fs::read_to_string(deploy().join("operator.yaml")).unwrap();
-    assert!(manifest.lines().next().unwrap().contains(&digest), "the chart has changed: `make manifests` renders it anew");
+    assert!(
+        manifest.lines().next().unwrap().contains(&digest),
+        "the chart has changed: `make manifests` renders it anew"
+    );
 }
 
 #[test]

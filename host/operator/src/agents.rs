@@ -13,6 +13,7 @@ use futures::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use topology::facts::MemberReport;
+use topology::signals::Signals;
 use wire::{Heartbeat, Request, Response, WIRE_VERSION};
 use wire_client::Connection;
 
@@ -21,6 +22,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a stream may be silent: one missed heartbeat and a half.
 const SILENT_AFTER: Duration = Duration::from_millis(wire::QUIET_HEARTBEAT_MS * 3 / 2);
+
+/// How old what was measured may be: it comes twice a minute, and one that was missed is no reason to know nothing.
+const MEASURED_WITHIN: Duration = Duration::from_millis(wire::SIGNALS_EVERY_MS * 5 / 2);
 
 /// How often a lost agent is tried again.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
@@ -71,6 +75,7 @@ pub struct Link {
 struct Shared {
     seen: watch::Sender<Seen>,
     connection: Mutex<Option<Connection>>,
+    measured: Mutex<Option<(Arc<Signals>, Instant)>>,
     wake: Arc<Notify>,
     /// Asks the task to give the present connection up.
     hang_up: Notify,
@@ -89,6 +94,7 @@ impl Link {
         let shared = Arc::new(Shared {
             seen: watch::Sender::new(before),
             connection: Mutex::new(None),
+            measured: Mutex::new(None),
             wake,
             hang_up: Notify::new(),
         });
@@ -104,6 +110,12 @@ impl Link {
     /// What was last seen.
     pub fn seen(&self) -> Seen {
         self.shared.seen.borrow().clone()
+    }
+
+    /// What its agent has measured, unless that is too long ago to say anything about now.
+    pub fn measured(&self) -> Option<Arc<Signals>> {
+        let measured = self.shared.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.as_ref().filter(|(_, at)| at.elapsed() < MEASURED_WITHIN).map(|(signals, _)| signals.clone())
     }
 
     /// A handle for giving commands from another task.
@@ -150,7 +162,8 @@ impl Caller {
         let connection = self.shared.connection().ok_or("there is no connection to its agent")?;
         let asked = Instant::now();
         let error = match timeout(within, connection.report()).await {
-            Ok(Ok(Heartbeat { report: Some(report), .. })) => {
+            Ok(Ok(Heartbeat { report: Some(report), signals, .. })) => {
+                self.shared.measured(signals);
                 self.shared.known((*report).clone());
                 return Ok(*report);
             }
@@ -171,6 +184,14 @@ impl Shared {
 
     fn set_connection(&self, connection: Option<Connection>) {
         *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
+    /// Wakes nobody: whoever asks by it does so now and then.
+    fn measured(&self, signals: Option<Box<Signals>>) {
+        if let Some(signals) = signals {
+            let measured = Some((Arc::from(signals), Instant::now()));
+            *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = measured;
+        }
     }
 
     fn known(&self, report: MemberReport) {
@@ -248,8 +269,13 @@ async fn listen(target: &Target, shared: &Shared) -> String {
                     heartbeat.wire
                 );
             }
-            Ok(Some(Ok(Heartbeat { report: Some(report), .. }))) => shared.known(*report),
-            Ok(Some(Ok(Heartbeat { report: None, .. }))) => shared.alive(),
+            Ok(Some(Ok(Heartbeat { report, signals, .. }))) => {
+                shared.measured(signals);
+                match report {
+                    Some(report) => shared.known(*report),
+                    None => shared.alive(),
+                }
+            }
             Ok(Some(Err(error))) => return error.to_string(),
             Ok(None) => return "its agent ended the connection".to_owned(),
             Err(_) => return "its agent went silent".to_owned(),

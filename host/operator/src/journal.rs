@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::pending::Advice;
 use self::pending::{Batch, Pending};
 use crate::cache::{Cache, ClusterKey};
 use crate::metrics::Metrics;
@@ -65,6 +66,11 @@ impl Journal {
     /// What would be decided is to be kept, if it says something new.
     pub fn outlook(&self, key: &ClusterKey, outlook: Outlook) {
         self.noting(key, |pending, now| pending.outlook(outlook, now));
+    }
+
+    /// A policy that nobody follows said something new.
+    pub fn advised(&self, key: &ClusterKey, advice: Advice) {
+        self.noting(key, |pending, now| pending.advised(advice, now));
     }
 
     fn noting<T>(&self, key: &ClusterKey, note: impl FnOnce(&mut Pending, Instant) -> T) -> T {

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use engine::Verdict;
 use objects::api::MysqlClusterStatus;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
@@ -139,6 +140,18 @@ impl Metrics {
 
     pub(crate) fn restarted(&self) {
         self.restarts.inc();
+    }
+
+    /// A policy that is not followed was asked.
+    pub(crate) fn advice(&self, by: &str, verdict: Option<&Verdict>, took_micros: u64, failures: usize) {
+        let verdict = match verdict {
+            None => "kept",
+            Some(Verdict::Approved(_)) => "approved",
+            Some(Verdict::Refused(_)) => "refused",
+        };
+        self.decisions.get_or_create(&ByPolicy { policy: by.to_owned(), verdict: verdict.to_owned() }).inc();
+        self.decision_seconds.observe(took_micros as f64 / 1e6);
+        self.failures.inc_by(failures as u64);
     }
 
     pub(crate) fn decision(&self, choice: &Choice) {

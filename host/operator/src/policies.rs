@@ -4,6 +4,7 @@
 //! module must never take the last working one away. It keeps no module's bytes: a referenced ConfigMap is
 //! fetched when it is needed.
 
+mod advisors;
 mod bring;
 mod copies;
 mod fetch;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use topology::decision::Question;
 use uuid::Uuid;
 
+pub use self::advisors::{Advisors, Seats};
 use self::fetch::fetch;
 pub use self::options::PolicyOptions;
 pub use self::shadows::Asked;
@@ -47,6 +49,7 @@ pub struct Policies {
     engine: Engine,
     operator: OfOperator,
     shadows: ShadowSets,
+    advisors: Advisors,
     /// Clusters whose shadows are to be loaded.
     to_shadow: mpsc::UnboundedSender<(ClusterKey, MysqlCluster)>,
     shadowing: AsyncMutex<mpsc::UnboundedReceiver<(ClusterKey, MysqlCluster)>>,
@@ -104,6 +107,7 @@ impl Policies {
             engine,
             operator: OfOperator { namespace: namespace.to_owned(), options },
             shadows: ShadowSets::default(),
+            advisors: Advisors::default(),
             to_shadow,
             shadowing: AsyncMutex::new(shadowing),
             to_retry,
@@ -118,6 +122,7 @@ impl Policies {
         let mut shadowing = self.shadowing.lock().await;
         while let Some(Some((key, cluster))) = stop.run_until_cancelled(shadowing.recv()).await {
             self.load_shadows(&key, &cluster).await;
+            self.advisors.load(&self.client, &self.operator.options, &key, &cluster, &self.engine).await;
             self.slot(&key).lock().complete = true;
             cache.wake(&key);
         }
@@ -217,6 +222,11 @@ impl Policies {
             Entry::new(Uuid::new_v4().to_string(), question, &decision, engine.limits())
         });
         supposed.await.inspect_err(|error| tracing::error!(cluster = %key, %error, "a supposition panicked")).ok()
+    }
+
+    /// The modules that are asked and not followed.
+    pub fn advisors(&self) -> &Advisors {
+        &self.advisors
     }
 
     /// Asks a cluster's shadows some time later. `done` is called if there are any and not too many questions wait.

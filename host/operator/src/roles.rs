@@ -4,6 +4,7 @@
 //! on the strength of a status, of a cache alone, or of what it meant to do a moment ago.
 
 mod acceptance;
+mod advice;
 mod agenda;
 mod cluster;
 mod disrupt;
@@ -17,6 +18,7 @@ mod outlook;
 mod publish;
 mod record;
 mod turn;
+mod verdicts;
 mod wanted;
 
 use std::collections::HashMap;

@@ -7,6 +7,7 @@
 //! The operator's loop reads in this order: [`snapshot`] → [`assess`] → a policy's [`decision`] → [`guard`] →
 //! [`plan`]. What is asked of policies beside that, [`scaling`] and [`tuning`], has a guard each.
 
+pub mod advice;
 pub mod assess;
 pub mod decision;
 pub mod facts;
@@ -19,6 +20,7 @@ pub mod readers;
 pub mod reading;
 pub mod record;
 pub mod scaling;
+pub mod signals;
 pub mod snapshot;
 pub mod tuning;
 pub mod upkeep;

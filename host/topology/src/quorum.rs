@@ -8,7 +8,7 @@ mod reduced;
 
 pub(crate) use self::reduced::last_primary;
 
-use crate::decision::{Candidate, Capacity, Ineligible, NodePressure};
+use crate::decision::{Candidate, Ineligible, NodePressure};
 use crate::facts::{ServerState, ThreadState};
 use crate::gtid::GtidSet;
 use crate::record::{GivenUp, Record};
@@ -243,6 +243,7 @@ fn candidate(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member: &Mem
     let known = member.known_transactions().unwrap_or_default();
     let executed = member.server().map(|facts| facts.executed.clone()).unwrap_or_default();
     let pod = member.pod.clone().unwrap_or_default();
+    let unapplied = quorum.union.intersect(&known).subtract(&executed).count();
     Candidate {
         name: member.name.clone(),
         ordinal: member.ordinal,
@@ -251,13 +252,13 @@ fn candidate(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member: &Mem
         labels: pod.labels,
         ineligible: ineligibilities(snapshot, record, quorum, member),
         missing_transactions: quorum.union.subtract(&known).count(),
-        unapplied_transactions: quorum.union.intersect(&known).subtract(&executed).count(),
+        unapplied_transactions: unapplied,
         node_ready: pod.node_ready,
         node_cordoned: pod.node_cordoned,
         node_pressure: NodePressure::default(),
         version: member.server().map(|facts| facts.version.clone()).unwrap_or_default(),
-        catch_up: known::catch_up(member),
-        capacity: Capacity::default(),
+        catch_up: known::catch_up(member, unapplied),
+        capacity: known::capacity(snapshot, record, member),
         activity: known::activity(snapshot, record, member),
         facts: Vec::new(),
     }

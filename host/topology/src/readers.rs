@@ -10,6 +10,7 @@ use crate::facts::{JobKind, JobState, MemberReport, ServerFacts, ThreadState};
 use crate::gtid::GtidSet;
 use crate::quorum::illegal_transactions;
 use crate::record::{Claim, Record};
+use crate::signals::Signals;
 use crate::snapshot::{MemberView, PodFacts, Probe, Snapshot};
 
 /// How far, in seconds, a replica may lag and still be read from, if the user does not say: long enough for a large
@@ -77,6 +78,11 @@ impl ReaderView {
     /// The last report, if the agent is reachable.
     pub fn report(&self) -> Option<&MemberReport> {
         self.view.report()
+    }
+
+    /// What its agent has measured lately.
+    pub fn signals(&self) -> Option<&Signals> {
+        self.view.signals.as_deref()
     }
 
     /// What its mysqld says, if it runs and answers.

@@ -3,6 +3,8 @@
 //! A snapshot is a value: no handles, no clock, nothing that changes under the reader. What could not be
 //! observed is [`Probe::Unreachable`] or [`Probe::NotProbed`] and must never be read as absent.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -10,6 +12,7 @@ use crate::facts::{DataState, MemberReport, ServerFacts, ServerState, Standing, 
 use crate::gtid::GtidSet;
 use crate::readers::Readers;
 use crate::record::{Claim, Record};
+use crate::signals::Signals;
 use crate::upkeep::hand_over;
 
 /// How long, in milliseconds, a primary that could not be drained is left alone before it is drained again for something
@@ -147,6 +150,9 @@ pub struct MemberView {
     pub pod: Option<PodFacts>,
     /// What its agent says.
     pub probe: Probe,
+    /// What its agent has measured lately. Policies weigh it; nothing else goes by it.
+    #[serde(skip)]
+    pub signals: Option<Arc<Signals>>,
     /// Whether it can be given a command: none given under this record is under way, and none failed just now.
     pub available: bool,
 }

@@ -230,6 +230,7 @@ fn change_reader(
         ordinal: 0,
         pod: reader.pod().cloned(),
         probe: reader.probe().clone(),
+        signals: None,
         available: true,
     };
     if let Probe::Known { report, .. } = &mut changed.probe

@@ -3,6 +3,7 @@
 //! | call | body | answer |
 //! |---|---|---|
 //! | `GET /v1/reports` | | an endless stream of [`Heartbeat`], one JSON document a line |
+//! | `GET /v1/report` | | one [`Heartbeat`], with the report as it stands |
 //! | `POST /v1/commands` | [`Request`] | [`Response`] |
 //!
 //! Agents are as old as their pods, so a type here may gain optional fields and new commands, and must never
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use topology::facts::MemberReport;
 use topology::gtid::GtidSet;
 use topology::record::{Record, StaleRecord};
+use topology::signals::Signals;
 use uuid::Uuid;
 
 /// The version of everything in this crate. An operator takes no automatic action with an agent of another one.
@@ -30,6 +32,10 @@ pub const MYSQL_PORT: u16 = 3306;
 /// nothing with a thousand clusters, short enough to find a dead connection before TCP does.
 pub const QUIET_HEARTBEAT_MS: u64 = 10_000;
 
+/// How often, in milliseconds, a line of the report stream has what was measured with it, at most: three heartbeats. Who
+/// asks policies by it does so once a minute, and it is longer than everything else that a quiet stream carries.
+pub const SIGNALS_EVERY_MS: u64 = 30_000;
+
 /// One line of the report stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +44,9 @@ pub struct Heartbeat {
     pub wire: u32,
     /// What changed. None only says that the agent is alive.
     pub report: Option<Box<MemberReport>>,
+    /// What was measured, on some lines. It never makes a line of its own: one that is due anyway takes it along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<Box<Signals>>,
 }
 
 /// One command under one claim.

@@ -33,6 +33,10 @@ pub struct World {
     pub prefer_zone: PolicyModule,
     /// A policy that misbehaves as its settings say.
     pub hostile: PolicyModule,
+    /// The policy of this tree that scales.
+    pub read_load: PolicyModule,
+    /// The policy of this tree that tunes.
+    pub memory_budget: PolicyModule,
     made: Mutex<bool>,
 }
 
@@ -57,8 +61,10 @@ impl World {
     fn make() -> Result<Self> {
         let prefer_zone = PolicyModule::build("prefer-zone")?;
         let hostile = PolicyModule::build("hostile")?;
+        let read_load = PolicyModule::build("read-load")?;
+        let memory_budget = PolicyModule::build("memory-budget")?;
         let env = Arc::new(Environment::up(&Steps::new(true))?);
-        Ok(Self { env, prefer_zone, hostile, made: Mutex::new(false) })
+        Ok(Self { env, prefer_zone, hostile, read_load, memory_budget, made: Mutex::new(false) })
     }
 
     /// Another cluster of the tests' namespace, which the caller makes and removes.

@@ -40,6 +40,8 @@ pub struct Surroundings {
     pub api_server: Option<ApiServer>,
     /// For how many seconds its primary waits for an operator before it opens again, if not for as long as elsewhere.
     pub reopen_after_s: Option<u64>,
+    /// How often, in milliseconds, it measures, if not as often as elsewhere.
+    pub signals_every_ms: Option<u64>,
 }
 
 /// Where the API server is said to be.
@@ -119,6 +121,7 @@ impl Member {
             format!("--mysqld={}", program("mysqld")?),
         ];
         arguments.extend(self.surroundings.reopen_after_s.map(|seconds| format!("--reopen-after-s={seconds}")));
+        arguments.extend(self.surroundings.signals_every_ms.map(|every| format!("--signals-every-ms={every}")));
         let api = self.surroundings.api_server.as_ref();
         arguments
             .push(format!("--api-server-host={}", api.map(|api| api.address.ip().to_string()).unwrap_or_default()));

@@ -4,6 +4,8 @@
 mod locks;
 #[path = "agent/readers.rs"]
 mod readers;
+#[path = "agent/signals.rs"]
+mod signals;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

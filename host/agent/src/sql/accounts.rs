@@ -7,7 +7,7 @@
 //! No application account may ever get CONNECTION_ADMIN: it would not be cut off by offline_mode.
 
 use super::{heartbeat, quote, quote_name, secret};
-use crate::config::{ADMIN_ACCOUNT, Config, FOLLOWER_ACCOUNT, replication_account};
+use crate::config::{ADMIN_ACCOUNT, Config, FOLLOWER_ACCOUNT, SIGNALS_ACCOUNT, replication_account};
 
 /// One replication account for every member that a cluster can have (`replicas` is at most 7).
 const REPLICATION_ACCOUNTS: u32 = 7;
@@ -15,6 +15,9 @@ const REPLICATION_ACCOUNTS: u32 = 7;
 /// What a replication account may do: replicate, stay connected to a source that is offline for everybody else,
 /// and be the donor's side of a clone.
 const REPLICATION_RIGHTS: [&str; 2] = ["REPLICATION SLAVE", "CONNECTION_ADMIN, BACKUP_ADMIN"];
+
+/// What whoever reads counters may do: look at what the server and InnoDB tell of themselves.
+const SIGNALS_RIGHTS: [&str; 2] = ["SELECT ON performance_schema.*", "PROCESS ON *.*"];
 
 /// The statements of the first start, one a line as `--init-file` wants them.
 ///
@@ -32,6 +35,10 @@ pub fn first_statements(config: &Config) -> anyhow::Result<String> {
         statements.push(format!("CREATE USER {account}@'%' IDENTIFIED BY {replication} REQUIRE SSL"));
         statements.extend(REPLICATION_RIGHTS.iter().map(|rights| format!("GRANT {rights} ON *.* TO {account}@'%'")));
     }
+    let (signals, password) = (quote(SIGNALS_ACCOUNT), quote(&secret(config, "admin-password")?));
+    // The password is the one that the same process knows in any case: the account is there to be able to do less.
+    statements.push(format!("CREATE USER {signals}@'localhost' IDENTIFIED BY {password} WITH MAX_USER_CONNECTIONS 2"));
+    statements.extend(SIGNALS_RIGHTS.iter().map(|rights| format!("GRANT {rights} TO {signals}@'localhost'")));
     statements.extend(heartbeat::TABLE.map(str::to_owned));
     statements.extend(applications(config)?);
     Ok(lines(&statements))

@@ -4,6 +4,7 @@
 //! act. A connection whose statement was given up is closed, never used again.
 
 pub mod accounts;
+pub mod counters;
 pub mod facts;
 pub mod heartbeat;
 pub mod locks;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 
-use crate::config::{ADMIN_ACCOUNT, Config};
+use crate::config::{ADMIN_ACCOUNT, Config, SIGNALS_ACCOUNT};
 
 /// How long a statement may take that a healthy server answers within a few milliseconds.
 pub const PROMPT: Duration = Duration::from_secs(1);
@@ -97,10 +98,24 @@ impl Sql {
     /// # Errors
     /// [`SqlError`]; [`SqlError::Late`] after [`PROMPT`].
     pub async fn connect(&self) -> Result<Conn, SqlError> {
+        self.connect_as(ADMIN_ACCOUNT).await
+    }
+
+    /// A connection that can only look: under an account that may read what the server tells of itself, and nothing
+    /// that anybody stored.
+    ///
+    /// # Errors
+    /// As [`Sql::connect`]. The account is absent from data that an earlier version made, and not let in while the
+    /// server is offline or full.
+    pub async fn connect_to_look(&self) -> Result<Conn, SqlError> {
+        self.connect_as(SIGNALS_ACCOUNT).await
+    }
+
+    async fn connect_as(&self, account: &str) -> Result<Conn, SqlError> {
         let password = secret(&self.config, "admin-password").map_err(|why| SqlError::Secret(why.to_string()))?;
         let options = OptsBuilder::default()
             .socket(self.config.socket().to_str())
-            .user(Some(ADMIN_ACCOUNT))
+            .user(Some(account))
             .pass(Some(password))
             // mysqld's longest: an idle connection that was closed would be missing when it is needed.
             .wait_timeout(Some(31_536_000))

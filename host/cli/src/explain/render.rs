@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use engine::{Attempt, Entry, Outlook, Said, Supposed, Verdict, chosen, disagrees, in_words};
 use jiff::Timestamp;
 use topology::decision::{Answer, Candidate, Trigger};
+use topology::{scaling, tuning};
 
+use super::advice::{Consulted, consulted};
 use crate::status::ago;
 use crate::style::{Style, Tone};
 
@@ -17,6 +19,10 @@ pub struct View<'a> {
     pub primary: Option<&'a str>,
     /// What would be decided, if the operator has looked into it.
     pub outlook: Option<&'a Outlook>,
+    /// Who says how many read replicas there should be, and how large servers and volumes.
+    pub scaling: Consulted<'a, scaling::Question>,
+    /// Who says how mysqld should be set.
+    pub tuning: Consulted<'a, tuning::Question>,
     /// The last decisions, oldest first.
     pub decisions: &'a [Entry],
     /// Now, for ages.
@@ -32,6 +38,8 @@ pub fn render(view: &View<'_>, style: Style) -> String {
             format!("{}\n{}\n", view.name, style.text(why, Tone::Doubtful))
         }
     };
+    text += &consulted(&view.scaling, |at| since(view, at), style);
+    text += &consulted(&view.tuning, |at| since(view, at), style);
     let _ = write!(text, "\n{}", decisions(view, style));
     text
 }

@@ -89,12 +89,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(signed) = &signed {
         println!("signed for {} by key {}", module.kind(), signed.key);
     }
-    let clusters = match module.kind() {
-        Kind::PrimarySelection => users(&site).await,
-        // No spec names such a module yet.
-        Kind::Scaling | Kind::ConfigTuning => return Ok(ExitCode::SUCCESS),
-    };
-    print!("{}", told(&name, module.digest(), signed.as_ref(), &clusters));
+    match module.kind() {
+        Kind::PrimarySelection => print!("{}", told(&name, module.digest(), signed.as_ref(), &users(&site).await)),
+        kind @ (Kind::Scaling | Kind::ConfigTuning) => {
+            print!("{}", beginning(kind, &name, module.digest(), signed.as_ref()));
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -128,6 +128,18 @@ async fn users(site: &Site) -> Vec<MysqlCluster> {
     site.api::<MysqlCluster>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
 }
 
+/// How to begin to ask a module that is not followed yet.
+fn beginning(kind: Kind, name: &str, digest: &str, signed: Option<&Signed>) -> String {
+    let snippet = Snippet {
+        config_map: Some((name, KEY)),
+        digest: Some(digest),
+        signature: signed.map(|signed| signed.signature.as_str()),
+        mode: Some("Shadow"),
+        settings: None,
+    };
+    snippet.in_words(kind.name())
+}
+
 /// Who uses this ConfigMap, and how to begin to.
 fn told(name: &str, digest: &str, signed: Option<&Signed>, clusters: &[MysqlCluster]) -> String {
     let mut text = String::new();
@@ -156,6 +168,7 @@ fn told(name: &str, digest: &str, signed: Option<&Signed>, clusters: &[MysqlClus
             config_map: Some((name, KEY)),
             digest: Some(digest),
             signature: signed.map(|signed| signed.signature.as_str()),
+            mode: None,
             settings: None,
         };
         text.push_str(&snippet.in_words(policy::PRIMARY_SELECTION));
@@ -173,7 +186,7 @@ mod tests {
         let config_map = ConfigMapKey { name: map.to_owned(), key: key.map(str::to_owned) };
         let policy =
             Policy { module: Some(ModuleSource { config_map, ..ModuleSource::default() }), ..Policy::default() };
-        let policies = Some(Policies { primary_selection: Some(policy) });
+        let policies = Some(Policies { primary_selection: Some(policy), ..Policies::default() });
         MysqlCluster::new(cluster, MysqlClusterSpec { policies, ..MysqlClusterSpec::default() })
     }
 
@@ -187,6 +200,18 @@ mod tests {
         assert_eq!(map.binary_data.unwrap()[KEY].0, [1, 2, 3]);
         let unsigned = config_map("zones", "default", kind, "sha256:01", None, vec![1, 2, 3]);
         assert!(!unsigned.annotations().contains_key(labels::MODULE_SIGNATURE));
+    }
+
+    #[test]
+    fn how_to_ask_a_module_that_is_not_followed_is_a_spec_that_is_taken() {
+        let told = beginning(Kind::Scaling, "reads", "sha256:01", None);
+        let spec: String = told.lines().skip(1).fold(String::new(), |spec, line| spec + line + "\n");
+        let spec: serde_json::Value = serde_saphyr::from_str(&spec).unwrap();
+        let policies: Policies = serde_json::from_value(spec["policies"].clone()).unwrap();
+        assert_eq!(
+            policies.scaling.unwrap().module.config_map,
+            ConfigMapKey { name: "reads".to_owned(), key: Some(KEY.to_owned()) }
+        );
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         config_map: Some((&copy.name, policy::PACKED)),
         digest: Some(&copy.digest),
         signature: copy.signature.as_deref(),
+        mode: None,
         settings: Some(&copy.settings),
     };
     if print {

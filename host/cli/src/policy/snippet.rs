@@ -13,6 +13,8 @@ pub struct Snippet<'a> {
     pub digest: Option<&'a str>,
     /// The signature.
     pub signature: Option<&'a str>,
+    /// Whether it decides or is only asked, where that has to be said.
+    pub mode: Option<&'a str>,
     /// The settings, where they go along.
     pub settings: Option<&'a Value>,
 }
@@ -29,6 +31,9 @@ impl Snippet<'_> {
             if let Some(value) = value {
                 let _ = writeln!(text, "        {name}: {value}");
             }
+        }
+        if let Some(mode) = self.mode {
+            let _ = writeln!(text, "      mode: {mode}");
         }
         if let Some(settings) = self.settings {
             // JSON is YAML.
@@ -59,6 +64,7 @@ mod tests {
             config_map: Some(("zones", "policy.wasm.zst")),
             digest: Some("sha256:01"),
             signature: Some("c2ln"),
+            mode: Some("Shadow"),
             settings: Some(&settings),
         };
         insta::assert_snapshot!(snippet.in_words("primary-selection"), @r#"
@@ -69,6 +75,7 @@ mod tests {
                 configMap: {name: zones, key: policy.wasm.zst}
                 digest: sha256:01
                 signature: c2ln
+              mode: Shadow
               settings: {"zones":["a"]}
         "#);
         assert_eq!((field("scaling"), field("config-tuning")), ("scaling".to_owned(), "configTuning".to_owned()));

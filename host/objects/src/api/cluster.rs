@@ -12,6 +12,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::advice::{ConfigTuningPolicy, ScalingPolicy};
 use super::schema;
 use super::status::MysqlClusterStatus;
 
@@ -386,6 +387,12 @@ pub struct Policies {
     /// Decides which member leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_selection: Option<Policy>,
+    /// Says how many read replicas there should be, and how large servers and volumes. Nothing is done about it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingPolicy>,
+    /// Says how mysqld should be set. Nothing is done about it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_tuning: Option<ConfigTuningPolicy>,
 }
 
 /// One module, its settings and how far it is trusted.

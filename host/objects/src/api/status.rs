@@ -88,6 +88,34 @@ pub struct PoliciesStatus {
     /// The module that decides which member leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_selection: Option<PolicyStatus>,
+    /// The module that says how many read replicas there should be, and how large servers and volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<PolicyStatus>,
+    /// The module that says how mysqld should be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_tuning: Option<PolicyStatus>,
+}
+
+impl PoliciesStatus {
+    /// All of them, whatever they decide: first the one that the others do not touch.
+    pub fn each(&self) -> impl Iterator<Item = &PolicyStatus> {
+        [&self.primary_selection, &self.scaling, &self.config_tuning].into_iter().flatten()
+    }
+
+    /// Why a module that the spec names is not in force, if one is not.
+    pub fn problem(&self) -> Option<&str> {
+        self.each().find_map(|policy| policy.problem.as_deref())
+    }
+
+    /// Which module is not asked for a while because it kept failing, and why, if one is.
+    pub fn breaker(&self) -> Option<&str> {
+        self.each().find_map(|policy| policy.breaker.as_deref())
+    }
+
+    /// What went wrong when one was last asked, if something did.
+    pub fn failed(&self) -> Option<&str> {
+        self.each().find_map(|policy| policy.failed.as_deref())
+    }
 }
 
 /// One module in force.

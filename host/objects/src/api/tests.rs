@@ -27,6 +27,11 @@ fn cluster(spec: &str) -> MysqlCluster {
 #[case(
     "{storage: {size: 10Gi}, policies: {primarySelection: {module: {configMap: {name: zones}, digest: 'sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef', signature: 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=='}}}}"
 )]
+#[case(
+    "{storage: {size: 10Gi}, policies: {scaling: {module: {configMap: {name: reads}}, mode: Shadow, bounds: \
+     {readReplicas: {min: 0, max: 5}, cpu: {min: 500m, max: '4'}, memory: {min: 1Gi, max: 8Gi}, maxStorage: 1Ti}}}}"
+)]
+#[case("{storage: {size: 10Gi}, policies: {configTuning: {module: {configMap: {name: budget}}, mode: Shadow}}}")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {database: orders, user: till, lowerCaseTableNames: 1}}}")]
 #[case("{storage: {size: 10Gi}, readReplicas: {count: 2, delay: 1h30m, maxLag: 10s}}")]
 fn what_can_be_done_is_let_pass(#[case] spec: &str) {
@@ -59,6 +64,26 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
 #[case(
     "{storage: {size: 10Gi}, policies: {primarySelection: {module: {configMap: {name: a}}, embedded: true}}}",
     "embedded"
+)]
+#[case(
+    "{storage: {size: 10Gi}, policies: {scaling: {module: {configMap: {name: reads}}, mode: Enforce}}}",
+    "spec.policies.scaling.mode"
+)]
+#[case(
+    "{storage: {size: 10Gi}, policies: {configTuning: {module: {configMap: {name: budget}}, mode: Enforce}}}",
+    "spec.policies.configTuning.mode"
+)]
+#[case(
+    "{storage: {size: 10Gi}, policies: {scaling: {module: {configMap: {name: reads}}, mode: Shadow, bounds: {readReplicas: {min: 3, max: 2}}}}}",
+    "bounds.readReplicas"
+)]
+#[case(
+    "{storage: {size: 10Gi}, policies: {scaling: {module: {configMap: {name: reads}}, mode: Shadow, bounds: {memory: {min: 8Gi, max: 1Gi}}}}}",
+    "spec.policies.scaling.bounds"
+)]
+#[case(
+    "{storage: {size: 10Gi}, policies: {scaling: {module: {configMap: {name: reads}}, mode: Shadow, bounds: {maxStorage: lots}}}}",
+    "maxStorage"
 )]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {lowerCaseTableNames: 2}}}", "lowerCaseTableNames")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {database: MySQL}}}", "spec.bootstrap.new.database")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engine::{Entry, Note, Outlook, Verdict};
 use tokio::time::Instant;
+use topology::{scaling, tuning};
 
 /// How long a note waits for others: a failover is over by then, and its outcome goes along.
 pub const COALESCE: Duration = Duration::from_secs(1);
@@ -23,11 +24,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Notes that are held for an API server that does not answer. A failover makes about four.
 const MOST: usize = 64;
 
+/// The same of advice, of which there is some each minute at most.
+const MOST_ADVICE: usize = 8;
+
+/// What a policy said that nobody follows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Advice {
+    /// How many read replicas there should be, and how large servers and volumes.
+    Scaling(Box<Entry<scaling::Question>>),
+    /// How mysqld should be set.
+    Tuning(Box<Entry<tuning::Question>>),
+}
+
 /// What has yet to be written for one cluster.
 #[derive(Debug, Default)]
 pub struct Pending {
     notes: Vec<Note>,
     outlook: Option<Outlook>,
+    advice: Vec<Advice>,
     /// Since when something waits that is news.
     news: Option<Instant>,
     last: Option<Entry>,
@@ -52,6 +66,8 @@ pub struct Batch {
     pub notes: Vec<Note>,
     /// What would be decided now.
     pub outlook: Option<Outlook>,
+    /// What policies said that nobody follows.
+    pub advice: Vec<Advice>,
 }
 
 impl Pending {
@@ -92,6 +108,12 @@ impl Pending {
         self.news.get_or_insert(now);
     }
 
+    /// A policy that nobody follows said something new.
+    pub fn advised(&mut self, advice: Advice, now: Instant) {
+        self.advice.push(advice);
+        self.news.get_or_insert(now);
+    }
+
     /// When something has to be written; never if nothing waits.
     pub fn due(&self) -> Option<Instant> {
         let news = self.news.map(|since| since + COALESCE);
@@ -115,7 +137,7 @@ impl Pending {
         notes.extend(counted);
         self.news = None;
         self.written = Some(now);
-        Batch { notes, outlook: self.outlook.take() }
+        Batch { notes, outlook: self.outlook.take(), advice: std::mem::take(&mut self.advice) }
     }
 
     /// It was written.
@@ -126,7 +148,10 @@ impl Pending {
     /// It could not be written, and has to wait. Gives how many decisions had to be let go for want of room.
     pub fn failed(&mut self, batch: Batch, now: Instant) -> usize {
         self.failures += 1;
-        let Batch { mut notes, outlook } = batch;
+        let Batch { mut notes, outlook, mut advice } = batch;
+        advice.append(&mut self.advice);
+        advice.drain(..advice.len().saturating_sub(MOST_ADVICE));
+        self.advice = advice;
         notes.append(&mut self.notes);
         let surplus = notes.len().saturating_sub(MOST);
         let lost = notes.drain(..surplus).filter(|note| matches!(note, Note::Decided(_))).count();

@@ -87,6 +87,7 @@ impl Policies {
     fn forget(&self, key: &ClusterKey) {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.shadows.forget(key);
+        self.advisors.forget(key);
     }
 
     /// Loads anew for every cluster that names this ConfigMap.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use objects::api::{ModuleSource, MysqlCluster, Policy, PolicyMode, ShadowPolicy, policy};
 use serde_json::Value;
 
+use super::advisors::Advisors;
 use super::fetch::Reference;
 use super::options::PolicyOptions;
 use crate::cache::ClusterKey;
@@ -90,10 +91,11 @@ pub(super) fn shadows(key: &ClusterKey, cluster: &MysqlCluster) -> Vec<WantedSha
 /// Every module that a cluster has to do with.
 pub(super) fn references(key: &ClusterKey, cluster: &MysqlCluster, operator: &OfOperator) -> Vec<Reference> {
     let shadows = shadows(key, cluster).into_iter().filter_map(|shadow| shadow.module);
-    enforced(key, cluster, operator).module.into_iter().chain(shadows).collect()
+    let asked = Advisors::references(key, cluster);
+    enforced(key, cluster, operator).module.into_iter().chain(shadows).chain(asked).collect()
 }
 
-fn reference(key: &ClusterKey, field: &str, module: &ModuleSource) -> Reference {
+pub(super) fn reference(key: &ClusterKey, field: &str, module: &ModuleSource) -> Reference {
     Reference {
         field: format!("{field}.module"),
         namespace: key.namespace.clone(),

@@ -23,6 +23,7 @@ use topology::record::{Phase, Record};
 use topology::snapshot::{MemberView, Snapshot};
 use wire::Endpoint;
 
+use super::advice::Advisory;
 use super::agenda::Agenda;
 use super::disrupt::disruption;
 use super::doubt::Doubt;
@@ -77,6 +78,7 @@ pub struct Cluster {
     /// The last planned disruption that the limit over all clusters allowed.
     pub(super) granted: Option<String>,
     outlook: Outlook,
+    advisory: Advisory,
     tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) wake: Arc<Notify>,
 }
@@ -103,6 +105,7 @@ impl Cluster {
             board: Board::default(),
             granted: None,
             outlook: Outlook::default(),
+            advisory: Advisory::default(),
             tls: None,
             context,
             key,
@@ -174,6 +177,7 @@ impl Cluster {
                 self.endpoints.label(&snapshot, &self.context.cache).await;
                 self.publisher.publish(object, &snapshot, &assessment, &self.board).await;
                 self.outlook.look(&self.context, &self.key, &snapshot);
+                self.advisory.look(&self.context, &self.key, object, &snapshot, &assessment);
                 return Ok(quiet);
             }
         }

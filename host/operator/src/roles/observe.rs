@@ -79,7 +79,8 @@ fn view(cluster: &Cluster, ordinal: u32, name: String) -> MemberView {
         }
     };
     let available = cluster.is_available(&name);
-    MemberView { pod: pod.map(|pod| pod_facts(cluster, &pod)), probe, available, ordinal, name }
+    let signals = cluster.links.get(&name).and_then(crate::agents::Link::measured);
+    MemberView { pod: pod.map(|pod| pod_facts(cluster, &pod)), probe, signals, available, ordinal, name }
 }
 
 fn pod_facts(cluster: &Cluster, pod: &Pod) -> PodFacts {

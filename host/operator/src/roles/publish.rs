@@ -345,11 +345,9 @@ impl Publisher {
             Waiting::Replaced { .. } => Some((REPLACED, waiting.to_string())),
             _ => None,
         });
-        let policy = self.context.policies.in_force(&self.key);
-        let urgent = urgent.or_else(|| {
-            let PolicyStatus { problem, failed, .. } = policy?;
-            problem.map(|problem| ("PolicyRefused", problem)).or(failed.map(|failed| ("PolicyFailed", failed)))
-        });
+        let policies = self.policies();
+        let urgent = urgent.or_else(|| policies.problem().map(|problem| ("PolicyRefused", problem.to_owned())));
+        let urgent = urgent.or_else(|| policies.failed().map(|failed| ("PolicyFailed", failed.to_owned())));
         if urgent.as_ref().map(|(_, note)| note) != self.pending.as_ref().map(|(note, _)| note) {
             self.pending = urgent.as_ref().map(|(_, note)| (note.clone(), Instant::now()));
         }
@@ -381,6 +379,13 @@ impl Publisher {
         }
     }
 
+    /// What is in force, whatever it decides.
+    fn policies(&self) -> PoliciesStatus {
+        let policy = self.context.policies.in_force(&self.key);
+        let policy = policy.map(|policy| PolicyStatus { last_answer: self.last_answer.clone(), ..policy });
+        self.context.policies.advisors().status(&self.key, policy)
+    }
+
     fn status(
         &self,
         snapshot: &Snapshot,
@@ -395,8 +400,8 @@ impl Publisher {
         let wanted = members.iter().filter(|member| !snapshot.is_surplus(&member.name));
         let ready = wanted.filter(|member| member.ready).count();
         let desired = snapshot.desired.replicas;
-        let policy = self.context.policies.in_force(&self.key);
-        let conditions = status::conditions(snapshot, assessment, ready, policy.as_ref(), before);
+        let policies = self.policies();
+        let conditions = status::conditions(snapshot, assessment, ready, &policies, before);
         MysqlClusterStatus {
             conditions,
             ready: format!("{ready}/{desired}"),
@@ -404,9 +409,7 @@ impl Publisher {
             replicas: i32::try_from(desired).ok(),
             primary: open.unwrap_or(objects::api::NONE).to_owned(),
             epoch: snapshot.record.as_ref().and_then(|record| i64::try_from(record.epoch).ok()),
-            policies: policy.map(|policy| PoliciesStatus {
-                primary_selection: Some(PolicyStatus { last_answer: self.last_answer.clone(), ..policy }),
-            }),
+            policies: Some(policies),
             members,
             read_replicas: Some(readers::status(snapshot, &self.key, assessment, board)),
             last_failover: self.last_failover.clone(),

@@ -235,7 +235,7 @@ impl World {
         };
         let busy = operator.busy.get(&index).filter(|(_, _, since)| self.now - since < PATIENCE);
         let available = busy.is_none_or(|(under, ..)| Some(*under) != claim);
-        MemberView { name: name(index), ordinal: index as u32, pod: Some(pod), probe, available }
+        MemberView { name: name(index), ordinal: index as u32, pod: Some(pod), probe, signals: None, available }
     }
 
     /// What somebody asked for is so, or cannot be so any more.

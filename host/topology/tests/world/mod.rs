@@ -389,7 +389,7 @@ impl World {
         } else {
             Probe::Unreachable { for_ms: 5_000, tried_ms: 1_000, error: "connection refused".to_owned() }
         };
-        MemberView { name: name.to_owned(), ordinal, pod: Some(pod), probe, available: true }
+        MemberView { name: name.to_owned(), ordinal, pod: Some(pod), probe, signals: None, available: true }
     }
 
     fn report(&self, name: &str, node: &Node) -> MemberReport {

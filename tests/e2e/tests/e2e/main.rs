@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
 
+mod advice;
 mod alone;
 mod bad_input;
 mod control;

@@ -6,6 +6,7 @@ use kit::{Cluster, Packed};
 use objects::api::PolicyStatus;
 use objects::conditions::POLICY_READY;
 use serde_json::{Value, json};
+use topology::decision::Question;
 
 use crate::{event, nothing_is_lost, under_load};
 
@@ -160,12 +161,19 @@ fn a_module_that_never_names_anybody_is_overruled_and_told_of() {
     });
 }
 
-/// The decisions that the plugin prints, oldest first.
-fn journal(cluster: &Cluster) -> Result<Vec<engine::Entry>> {
+/// The decisions of a kind that the plugin prints, oldest first.
+pub fn journal<Q: engine::DecisionKind>(cluster: &Cluster) -> Result<Vec<engine::Entry<Q>>> {
     let output = cluster.env().plugin(&["journal", &cluster.name, "-n", &cluster.namespace])?;
     ensure!(output.status.success(), "kubectl grampus journal failed: {output:?}");
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    lines.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    let mut entries = Vec::new();
+    for line in lines.lines() {
+        let value: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        if value["decision"] == Q::KIND.name() {
+            entries.push(serde_json::from_value(value).with_context(|| line.to_owned())?);
+        }
+    }
+    Ok(entries)
 }
 
 /// A counter of the operator that acts, from its own mouth.
@@ -212,7 +220,7 @@ fn a_shadow_disagrees_in_a_switchover_and_the_journal_outlives_every_operator() 
         ensure!(cluster.primary().await? == wanted.name, "{} should lead, whatever a shadow says", wanted.name);
         let decided = cluster
             .wait_for("the switchover and its shadows in the journal", TOLD, || async {
-                let decided = journal(&cluster)?.into_iter().rev().find(|entry| {
+                let decided = journal::<Question>(&cluster)?.into_iter().rev().find(|entry| {
                     let said = entry.shadows.iter().map(|one| engine::disagrees(one, &entry.answer));
                     let became = entry.outcome.as_deref().is_some_and(|outcome| outcome.contains("leads since"));
                     became && said.collect::<Vec<_>>() == [true, false]
@@ -232,7 +240,7 @@ fn a_shadow_disagrees_in_a_switchover_and_the_journal_outlives_every_operator() 
         cluster.switchover(None).await?.succeeded()?;
         cluster
             .wait_for("the journal to go on where it was", TOLD, || async {
-                let entries = journal(&cluster)?;
+                let entries = journal::<Question>(&cluster)?;
                 let before = entries.iter().position(|entry| entry.id == decided.id);
                 let before = before.context("the decision before the restart is gone")?;
                 Ok(entries[before + 1..].iter().any(|entry| entry.question.epoch > decided.question.epoch).then_some(()))

@@ -23,7 +23,7 @@ const REOPEN_AFTER_S: u64 = 4;
 const LONG: Duration = Duration::from_secs(REOPEN_AFTER_S + 4);
 
 fn beside(api_server: Option<ApiServer>) -> Surroundings {
-    Surroundings { api_server, reopen_after_s: Some(REOPEN_AFTER_S) }
+    Surroundings { api_server, reopen_after_s: Some(REOPEN_AFTER_S), ..Surroundings::default() }
 }
 
 /// Nobody listens where the API server should be.

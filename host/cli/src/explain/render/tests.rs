@@ -61,7 +61,9 @@ fn entry() -> Entry {
 
 fn rendered(primary: &str, outlook: Option<&Outlook>, decisions: &[Entry]) -> String {
     let now = Timestamp::from_millisecond(NOW_MS).unwrap();
-    render(&View { name: "store/shop".to_owned(), primary: Some(primary), outlook, decisions, now }, PLAIN)
+    let (scaling, tuning) = (Consulted::default(), Consulted::default());
+    let name = "store/shop".to_owned();
+    render(&View { name, primary: Some(primary), outlook, scaling, tuning, decisions, now }, PLAIN)
 }
 
 #[test]

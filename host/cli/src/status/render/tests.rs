@@ -100,7 +100,7 @@ fn healthy() -> MysqlCluster {
         replicas: Some(3),
         primary: "shop-1".to_owned(),
         epoch: Some(2),
-        policies: Some(PoliciesStatus { primary_selection: Some(policy()) }),
+        policies: Some(PoliciesStatus { primary_selection: Some(policy()), ..PoliciesStatus::default() }),
         members: vec![member(0, MemberRole::Replica), member(1, MemberRole::Primary), behind],
         read_replicas: None,
         last_failover: Some(FailoverStatus {

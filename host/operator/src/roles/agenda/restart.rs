@@ -78,6 +78,7 @@ mod tests {
             ordinal,
             pod: Some(PodFacts { created_unix_ms: 1_000, ..PodFacts::default() }),
             probe: Probe::NotProbed,
+            signals: None,
             available: true,
         };
         Snapshot {

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use objects::api::{MemberRole, MemberStatus, MysqlClusterStatus, PolicyStatus};
+use objects::api::{MemberRole, MemberStatus, MysqlClusterStatus, PoliciesStatus};
 use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, ROLLOUT_PENDING, Status, WRITES_BLOCKED};
 use topology::assess::{Assessment, Waiting};
 use topology::facts::{ServerFacts, ThreadState};
@@ -130,7 +130,7 @@ pub(super) fn conditions(
     snapshot: &Snapshot,
     assessment: &Assessment,
     ready: usize,
-    policy: Option<&PolicyStatus>,
+    policies: &PoliciesStatus,
     before: &[Condition],
 ) -> Vec<Condition> {
     let open = open_primary(snapshot);
@@ -139,16 +139,17 @@ pub(super) fn conditions(
     let all = ready as u32 == snapshot.desired.replicas;
     let blocked = assessment.waiting.iter().find(|waiting| matches!(waiting, Waiting::Acknowledgements { .. }));
     let quorum = waits_for_quorum(assessment);
-    let problem = policy.and_then(|policy| policy.problem.clone());
-    let failed = policy.and_then(|policy| policy.failed.clone());
-    let breaker = policy.and_then(|policy| policy.breaker.clone());
+    let problem = policies.problem().map(ToOwned::to_owned);
+    let failed = policies.failed().map(ToOwned::to_owned);
+    let breaker = policies.breaker().map(ToOwned::to_owned);
     let now = Time(Timestamp::now());
     let said = |kind: &'static str, holds: bool, reason: &str, message: String| {
         let status = if holds { Status::True } else { Status::False };
         Finding::new(kind, status, reason, message).over(before, None, &now)
     };
     let in_force = || {
-        policy.map_or_else(|| "the embedded default".to_owned(), |policy| format!("{} {}", policy.name, policy.version))
+        let each: Vec<_> = policies.each().map(|policy| format!("{} {}", policy.name, policy.version)).collect();
+        if each.is_empty() { "the embedded default".to_owned() } else { each.join(", ") }
     };
     let mut voting = snapshot.record.iter().flat_map(|record| &record.members);
     let leave = voting.any(|member| snapshot.is_surplus(&member.name));

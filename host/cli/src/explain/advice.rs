@@ -1,0 +1,55 @@
+//! What policies that scale and tune would do, in text. Pure, as everything that is shown here.
+
+use engine::{Answered as _, DecisionKind, Entry, Verdict};
+use objects::api::PolicyStatus;
+
+use crate::style::{Style, Tone};
+
+/// A policy that is asked and not followed, and what it last said that was new.
+#[derive(Debug, Clone, Copy)]
+pub struct Consulted<'a, Q: DecisionKind> {
+    /// What the status says of it. None where the spec names none.
+    pub policy: Option<&'a PolicyStatus>,
+    /// What the journal has of it.
+    pub last: Option<&'a Entry<Q>>,
+}
+
+impl<Q: DecisionKind> Default for Consulted<'_, Q> {
+    fn default() -> Self {
+        Self { policy: None, last: None }
+    }
+}
+
+/// The text of one of them; nothing where the spec names none. `since` says how long ago something was.
+pub fn consulted<Q: DecisionKind>(consulted: &Consulted<'_, Q>, since: impl Fn(u64) -> String, style: Style) -> String {
+    let Some(policy) = consulted.policy else { return String::new() };
+    let heading = format!("{}, which nobody follows yet", Q::KIND);
+    let mut text = format!("\n{}\n", style.text(&heading, Tone::Quiet));
+    let mut line = |words: &str, tone| text += &format!("{}\n", style.text(words, tone));
+    if let Some(problem) = &policy.problem {
+        line(&format!("not as the spec names it: {problem}"), Tone::Bad);
+    }
+    if let Some(failed) = &policy.failed {
+        line(failed, Tone::Bad);
+    }
+    let Some(entry) = consulted.last else {
+        let why = "it has not answered yet; it is asked once a minute while a primary takes writes and was measured";
+        line(why, Tone::Doubtful);
+        return text;
+    };
+    let by = format!("{} {}", entry.by.name, entry.by.version);
+    line(&format!("{by}, {}: {}", since(entry.at_unix_ms), entry.answer.in_words()), Tone::Plain);
+    if let Some(Verdict::Approved(granted)) = &entry.verdict {
+        line(&format!("the guard would let pass: {granted}"), Tone::Good);
+    }
+    for refused in &entry.refused {
+        line(&format!("the guard would refuse: {refused}"), Tone::Doubtful);
+    }
+    if entry.verdict.is_none() {
+        line("nothing would change", Tone::Quiet);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

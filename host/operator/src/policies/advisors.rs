@@ -1,0 +1,304 @@
+//! The modules that are asked and not followed: those that scale and those that tune.
+//!
+//! They are brought into force like any other, with an engine of their own that is made when the first of them is named:
+//! no decision of who leads shares anything with them. What is wrong with one is told in the cluster's status and touches
+//! nothing else.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use engine::{DecisionKind, Demand, Engine, Entry, Slot};
+use kube::Client;
+use objects::api::{MysqlCluster, PoliciesStatus, PolicyStatus};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use topology::{scaling, tuning};
+use uuid::Uuid;
+
+use super::fetch::{Reference, fetch};
+use super::options::PolicyOptions;
+use super::trust;
+use super::wanted::reference;
+use crate::cache::ClusterKey;
+
+/// How many of them may run at once: each cluster has a question a minute, and nobody waits for the answers.
+const AT_ONCE: u32 = 1;
+
+/// The modules of every cluster that scale and tune.
+#[derive(Default)]
+pub struct Advisors {
+    apart: OnceCell<Result<Engine, String>>,
+    scaling: Seats<scaling::Question>,
+    tuning: Seats<tuning::Question>,
+}
+
+/// A module that a spec names.
+#[derive(Debug, Clone, PartialEq)]
+struct Named {
+    field: &'static str,
+    module: Reference,
+    settings: Option<Value>,
+}
+
+impl Advisors {
+    /// Brings what a spec names into force, or says why not. What was in force before goes on meanwhile.
+    pub(super) async fn load(
+        &self,
+        client: &Client,
+        options: &PolicyOptions,
+        key: &ClusterKey,
+        cluster: &MysqlCluster,
+        engine: &Engine,
+    ) {
+        let (scaling, tuning) = named(key, cluster);
+        let world = World { client, options, key, apart: &self.apart, engine };
+        self.scaling.load(&world, scaling).await;
+        self.tuning.load(&world, tuning).await;
+    }
+
+    /// A cluster is gone.
+    pub(super) fn forget(&self, key: &ClusterKey) {
+        self.scaling.write().remove(key);
+        self.tuning.write().remove(key);
+    }
+
+    /// The modules that a spec names.
+    pub(super) fn references(key: &ClusterKey, cluster: &MysqlCluster) -> impl Iterator<Item = Reference> {
+        let (scaling, tuning) = named(key, cluster);
+        scaling.into_iter().chain(tuning).map(|named| named.module)
+    }
+
+    /// Those that say how many read replicas there should be, and how large servers and volumes.
+    pub fn scaling(&self) -> &Seats<scaling::Question> {
+        &self.scaling
+    }
+
+    /// Those that say how mysqld should be set.
+    pub fn tuning(&self) -> &Seats<tuning::Question> {
+        &self.tuning
+    }
+
+    /// How many times a module of a cluster was brought into force. Whoever was asked before the last time was another.
+    pub fn swaps(&self, key: &ClusterKey) -> u64 {
+        self.scaling.swaps(key) + self.tuning.swaps(key)
+    }
+
+    /// What a cluster's status says of them, beside the policy that decides who leads.
+    pub fn status(&self, key: &ClusterKey, primary_selection: Option<PolicyStatus>) -> PoliciesStatus {
+        PoliciesStatus { primary_selection, scaling: self.scaling.status(key), config_tuning: self.tuning.status(key) }
+    }
+}
+
+/// What a module is fetched with and runs in.
+struct World<'a> {
+    client: &'a Client,
+    options: &'a PolicyOptions,
+    key: &'a ClusterKey,
+    apart: &'a OnceCell<Result<Engine, String>>,
+    engine: &'a Engine,
+}
+
+/// Where a spec names what scales.
+const SCALING: &str = "spec.policies.scaling";
+
+/// Where a spec names what tunes.
+const TUNING: &str = "spec.policies.configTuning";
+
+/// What a spec names, to scale and to tune.
+fn named(key: &ClusterKey, cluster: &MysqlCluster) -> (Option<Named>, Option<Named>) {
+    let policies = cluster.spec.policies.as_ref();
+    let scaling = policies.and_then(|policies| policies.scaling.as_ref()).map(|policy| Named {
+        field: SCALING,
+        module: reference(key, SCALING, &policy.module),
+        settings: policy.settings.clone(),
+    });
+    let tuning = policies.and_then(|policies| policies.config_tuning.as_ref()).map(|policy| Named {
+        field: TUNING,
+        module: reference(key, TUNING, &policy.module),
+        settings: policy.settings.clone(),
+    });
+    (scaling, tuning)
+}
+
+/// The modules of every cluster that make one decision.
+pub struct Seats<Q: DecisionKind> {
+    seats: RwLock<HashMap<ClusterKey, Arc<Seat<Q>>>>,
+}
+
+/// The module of one cluster.
+struct Seat<Q: DecisionKind> {
+    /// None until a module could be brought into force.
+    placed: RwLock<Option<Arc<Placed<Q>>>>,
+    state: Mutex<State>,
+}
+
+/// A slot with what it runs in.
+struct Placed<Q: DecisionKind> {
+    slot: Slot<Q>,
+    engine: Engine,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    source: String,
+    signed_by: Option<String>,
+    problem: Option<String>,
+    failed: Option<String>,
+    swaps: u64,
+}
+
+impl<Q: DecisionKind> Default for Seats<Q> {
+    fn default() -> Self {
+        Self { seats: RwLock::default() }
+    }
+}
+
+impl<Q: DecisionKind> Seats<Q> {
+    async fn load(&self, world: &World<'_>, named: Option<Named>) {
+        let key = world.key;
+        let Some(named) = named else {
+            self.write().remove(key);
+            return;
+        };
+        let seat = self.write().entry(key.clone()).or_default().clone();
+        let loaded = match engine_apart(world.apart, world.engine).await {
+            Ok(apart) => bind(world, &named, apart, seat.placed()).await,
+            Err(why) => Err(why),
+        };
+        let mut state = seat.lock();
+        match loaded {
+            Ok((placed, source, signed_by)) => {
+                let module = placed.slot.in_force().description.name;
+                tracing::info!(cluster = %key, decision = %Q::KIND, module, source, "policy asked, and not followed");
+                *seat.placed.write().unwrap_or_else(PoisonError::into_inner) = Some(placed);
+                *state = State { source, signed_by, swaps: state.swaps + 1, ..State::default() };
+            }
+            Err(problem) => {
+                tracing::warn!(cluster = %key, decision = %Q::KIND, problem, "the policy that the spec names is not asked");
+                state.problem = Some(problem);
+            }
+        }
+    }
+
+    /// What the module of a cluster says. None where there is none that could be brought into force.
+    pub async fn ask(&self, key: &ClusterKey, question: Q) -> Option<Asked<Q>> {
+        let seat = self.of(key)?;
+        let placed = seat.placed()?;
+        let asked = tokio::task::spawn_blocking(move || {
+            let decision = placed.slot.decide(&question);
+            let failures: Vec<String> = decision
+                .failures
+                .iter()
+                .map(|failed| format!("{} {}: {}", failed.by.name, failed.by.version, failed.failure))
+                .collect();
+            let by = format!("{} {}", decision.by.name, decision.by.version);
+            seat.lock().failed =
+                (!failures.is_empty()).then(|| format!("{}; {by} answered instead", failures.join("; ")));
+            let entry = Entry::new(Uuid::new_v4().to_string(), question, &decision, placed.engine.limits());
+            Asked { entry, by, failures: failures.len(), took_micros: decision.took_micros }
+        });
+        asked.await.inspect_err(|error| tracing::error!(cluster = %key, %error, "asking a policy panicked")).ok()
+    }
+
+    /// Whether a cluster has one that can be asked.
+    pub fn has(&self, key: &ClusterKey) -> bool {
+        self.of(key).is_some_and(|seat| seat.placed().is_some())
+    }
+
+    fn swaps(&self, key: &ClusterKey) -> u64 {
+        self.of(key).map_or(0, |seat| seat.lock().swaps)
+    }
+
+    fn status(&self, key: &ClusterKey) -> Option<PolicyStatus> {
+        let seat = self.of(key)?;
+        let module = seat.placed().map(|placed| placed.slot.in_force());
+        let State { source, signed_by, problem, failed, .. } = seat.lock().clone();
+        let status = PolicyStatus { source, signed_by, problem, failed, ..PolicyStatus::default() };
+        Some(match module {
+            Some(module) => PolicyStatus {
+                breaker: module
+                    .breaker
+                    .map(|why| format!("{} {}: {why}", module.description.name, module.description.version)),
+                name: module.description.name,
+                version: module.description.version,
+                digest: module.digest,
+                ..status
+            },
+            None => PolicyStatus { name: "none".to_owned(), ..status },
+        })
+    }
+
+    fn of(&self, key: &ClusterKey) -> Option<Arc<Seat<Q>>> {
+        self.seats.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<ClusterKey, Arc<Seat<Q>>>> {
+        self.seats.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What came of a question.
+pub struct Asked<Q: DecisionKind> {
+    /// For the journal.
+    pub entry: Entry<Q>,
+    /// Who answered, with the version.
+    pub by: String,
+    /// How many modules should have and failed.
+    pub failures: usize,
+    /// How long it took.
+    pub took_micros: u64,
+}
+
+impl<Q: DecisionKind> Default for Seat<Q> {
+    fn default() -> Self {
+        Self { placed: RwLock::default(), state: Mutex::default() }
+    }
+}
+
+impl<Q: DecisionKind> Seat<Q> {
+    fn placed(&self) -> Option<Arc<Placed<Q>>> {
+        self.placed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn engine_apart<'a>(apart: &'a OnceCell<Result<Engine, String>>, engine: &Engine) -> Result<&'a Engine, String> {
+    let made = apart.get_or_init(|| async {
+        let engine = engine.clone();
+        let made = tokio::task::spawn_blocking(move || engine.apart(AT_ONCE).map_err(|error| error.to_string()));
+        made.await.unwrap_or_else(|error| Err(error.to_string()))
+    });
+    made.await.as_ref().map_err(|why| format!("there is no engine to ask it with: {why}"))
+}
+
+/// Puts a module into its slot, a new one where there is none yet. Says where it came from, and whose key signed it.
+async fn bind<Q: DecisionKind>(
+    world: &World<'_>,
+    named: &Named,
+    engine: &Engine,
+    placed: Option<Arc<Placed<Q>>>,
+) -> Result<(Arc<Placed<Q>>, String, Option<String>), String> {
+    let Named { field, module, settings } = named;
+    let demand = trust::demand(world.client, world.options, &world.key.namespace, Q::KIND.name()).await;
+    let demand = demand.map_err(|problem| problem.message)?;
+    let fetched = fetch(world.client, module).await.map_err(|problem| problem.message)?;
+    let demand = Demand { digest: module.digest.clone(), signature: fetched.signature, ..demand };
+    let (source, bytes) = (fetched.source, fetched.bytes);
+    let (engine, settings) = (engine.clone(), settings.clone().or(fetched.settings).unwrap_or_else(|| json!({})));
+    let bound = tokio::task::spawn_blocking(move || {
+        let (module, vouched) = engine.load_vouched(&bytes, &demand)?;
+        let binding = engine.bind::<Q>(module, &settings)?;
+        let fresh = || Arc::new(Placed { slot: Slot::new(engine.clone()), engine: engine.clone() });
+        let placed = placed.unwrap_or_else(fresh);
+        placed.slot.swap(binding);
+        Ok::<_, engine::LoadError>((placed, vouched.by))
+    });
+    match bound.await {
+        Ok(Ok((placed, signed_by))) => Ok((placed, source, signed_by)),
+        Ok(Err(error)) => Err(format!("{field} ({source}): {error}")),
+        Err(error) => Err(format!("loading {source} ended unexpectedly: {error}")),
+    }
+}
