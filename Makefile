@@ -31,7 +31,7 @@ e2e: setup ## hurt and misuse a cluster in the lab, and count what is lost; part
 	@cargo test --workspace --test e2e -- --test-threads=1 --nocapture
 
 # The program that measures only watches; what it measures it builds optimised.
-bench: setup ## measure how long things take; prints a table and writes target/bench.json
+bench: setup ## measure how long things take; prints a table and writes target/bench.json; ARGS='--only decisions'
 	@cargo build --workspace --bin bench --test crds
 	@$(BUILT)/debug/bench $(ARGS)
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Gets everything the lab needs: Debian packages, the Kubernetes programs built from Go modules, a
-# real MySQL (as an image and runnable on this machine), and a pause program.
+# real MySQL (as an image and runnable on this machine), and a pause program; and what a policy in C
+# is built with. `setup.sh opa` gets only the policy server that the bench compares with, and prints
+# where it is.
 #
 # Run it as often as you like: what is there already is left alone. It writes to $GRAMPUS_CACHE and
 # installs packages; it must never start a service, and never leaves a half-built result in place.
@@ -10,6 +12,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${GRAMPUS_CACHE:-$HOME/.cache/grampus}
 kubernetes_version=v1.34.4
 mysql_tag=grampus.dev/lab/mysql:9.7
+# As guest-sdk pins the library: both read the contract in the same way.
+wit_bindgen_version=0.61.1
 export DEBIAN_FRONTEND=noninteractive
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 
@@ -36,6 +40,9 @@ wanted_packages='
 /usr/bin/musl-gcc          musl-tools
 /usr/bin/mmdebstrap        mmdebstrap
 /usr/bin/patchelf          patchelf
+/usr/bin/clang             clang
+/usr/bin/wasm-ld           lld
+/usr/include/wasm32-wasi   wasi-libc
 '
 
 packages() {
@@ -116,6 +123,33 @@ go_programs() {
         mv "$directory/pause.part" "$directory/pause"
     fi
     rm -rf "$directory/.part"
+}
+
+# Only the bench needs it, so it has a directory of its own and is not built with the others.
+opa() {
+    local directory
+    directory=$cache/bin-opa/$(cat "$here"/go/opa/go.{mod,sum} | sha256sum | cut -c1-16)
+    build_into "$directory" opa opa github.com/open-policy-agent/opa
+    rm -rf "$directory/.part"
+    printf '%s\n' "$directory/opa"
+}
+
+# ---------------------------------------------------------------- policies in C
+
+# Makes C of the contract.
+wit_bindgen() {
+    local started=$SECONDS part=$cache/tools/.part tool=$cache/tools/wit-bindgen-$wit_bindgen_version
+    if [[ ! -x $tool ]]; then
+        command -v cargo >/dev/null || fail "needs cargo to build wit-bindgen"
+        # It writes three small files: not worth the time of optimising.
+        CARGO_TARGET_DIR=$part/target CARGO_PROFILE_DEV_DEBUG=0 nice cargo install --quiet --locked --debug --root "$part" \
+            --no-default-features --features c "wit-bindgen-cli@$wit_bindgen_version"
+        mv "$part/bin/wit-bindgen" "$tool"
+        rm -rf "$part"
+        say "built wit-bindgen ($((SECONDS - started)) s)"
+    fi
+    mkdir -p "$cache/tools/bin"
+    ln -sfn "$tool" "$cache/tools/bin/wit-bindgen"
 }
 
 # ---------------------------------------------------------------- MySQL
@@ -207,7 +241,12 @@ mysql() {
 mkdir -p "$cache"
 exec 9>"$cache/setup.lock"
 flock 9
+if [[ ${1:-} == opa ]]; then
+    opa 9>&-
+    exit
+fi
 packages
+wit_bindgen 9>&-
 mysql 9>&-
 go_programs 9>&-
 say "everything is in place"

@@ -25,6 +25,12 @@ pub enum BuildError {
     /// There is no crate to build where one was looked for.
     #[error("{0}")]
     NoCrate(String),
+    /// A core module that was built by other means is no policy.
+    #[error(
+        "the core module is no policy: {0}. It has to carry the contract in a custom section, as `wit-bindgen` makes it, \
+         and to export the contract's functions"
+    )]
+    Core(String),
     /// It is no policy.
     #[error(
         "`{package}` built, but is no policy: {why}. Does it use one of the macros of grampus_policy, such as `primary_selection!`?"
@@ -82,14 +88,21 @@ pub fn crate_in(directory: &Path) -> Result<String, BuildError> {
 /// It does not build, or is no policy.
 pub fn policy_in(workspace: &Path, package: &str) -> Result<Vec<u8>, BuildError> {
     let core = core_module(workspace, package)?;
-    let refused =
-        |error: &dyn std::fmt::Display| BuildError::Encode { package: package.to_owned(), why: format!("{error:#}") };
-    wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(&core)
-        .map_err(|error| refused(&error))?
-        .encode()
-        .map_err(|error| refused(&error))
+    encode(&core).map_err(|why| BuildError::Encode { package: package.to_owned(), why })
+}
+
+/// Makes a component of a core module, whatever language it was written in.
+///
+/// # Errors
+/// It does not carry the contract, or does not export what that asks for.
+pub fn component(core: &[u8]) -> Result<Vec<u8>, BuildError> {
+    encode(core).map_err(BuildError::Core)
+}
+
+fn encode(core: &[u8]) -> Result<Vec<u8>, String> {
+    let mut encoder = wit_component::ComponentEncoder::default();
+    let encoded = encoder.validate(true).module(core).and_then(|encoder| encoder.encode());
+    encoded.map_err(|error| format!("{error:#}"))
 }
 
 /// Packs a component the way ConfigMaps carry it: zstd at level 19, the highest that needs no special decoder.

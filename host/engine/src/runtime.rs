@@ -92,23 +92,31 @@ fn tick(engine: &wasmtime::Engine) -> Result<(), EngineError> {
 
 /// Room for a number of calls at a time. Waiting is bounded because every call is.
 pub struct Room {
-    free: Mutex<u32>,
+    places: Mutex<Places>,
     freed: Condvar,
+}
+
+/// Those that are free, and how many calls wait for one.
+struct Places {
+    free: u32,
+    waiting: u32,
 }
 
 impl Room {
     /// Room for this many.
     pub fn new(calls: u32) -> Self {
-        Self { free: Mutex::new(calls.max(1)), freed: Condvar::new() }
+        Self { places: Mutex::new(Places { free: calls.max(1), waiting: 0 }), freed: Condvar::new() }
     }
 
     /// Waits for a place and keeps it until the result is dropped.
     pub fn enter(&self) -> Place<'_> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free == 0 {
-            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        while places.free == 0 {
+            places.waiting += 1;
+            places = self.freed.wait(places).unwrap_or_else(PoisonError::into_inner);
+            places.waiting -= 1;
         }
-        *free -= 1;
+        places.free -= 1;
         Place(self)
     }
 }
@@ -118,7 +126,11 @@ pub struct Place<'a>(&'a Room);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.freed.notify_one();
+        let mut places = self.0.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.free += 1;
+        // Waking somebody is a system call even where there is nobody, and there hardly ever is.
+        if places.waiting > 0 {
+            self.0.freed.notify_one();
+        }
     }
 }

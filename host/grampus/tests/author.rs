@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end so")]
 
+#[path = "author/c.rs"]
+mod c;
 #[path = "author/commands.rs"]
 mod commands;
+#[path = "author/paper.rs"]
+mod paper;
 #[path = "author/program.rs"]
 mod program;
 #[path = "author/tutorial.rs"]

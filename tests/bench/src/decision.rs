@@ -1,43 +1,56 @@
-//! One decision, native and in the sandbox: run by the engine's own example, because that is the optimised musl
-//! binary and nothing else shares its process.
+//! Decisions and swaps of modules: measured by a program of their own, because that is an optimised musl binary and
+//! nothing else shares its process.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use kit::Steps;
-use serde_json::Value;
+use kit::{Steps, optimised};
 
-use crate::figures::{Figure, Report};
+use crate::figures::Report;
 
-/// Runs the example and takes its figures over.
-pub fn measure(steps: &Steps, times: usize, report: &mut Report) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let output = steps.step("timing decisions", || {
-        Command::new(cargo)
-            .current_dir(here)
-            .args(["run", "--quiet", "--release", "--package", "engine", "--example", "decision_bench", "--"])
-            .arg(times.to_string())
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot run cargo")
+/// How much of it is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Amounts {
+    /// Decisions of each kind; none if 0.
+    pub decisions: usize,
+    /// Swaps of a module while decisions run; none if 0.
+    pub swaps: usize,
+    /// Modules loaded at once, and clusters that use one; none if 0.
+    pub modules: usize,
+}
+
+/// Runs the program and takes its figures over.
+pub fn measure(steps: &Steps, amounts: Amounts, report: &mut Report) -> Result<()> {
+    let opa = steps.step("the policy server that decisions are compared with", policy_server)?;
+    let program = steps.step("building what decides, optimised", || optimised("decisions"))?;
+    let output = steps.step("timing decisions, and swapping modules beside them", || {
+        let mut command = Command::new(program);
+        command.arg("--opa").arg(opa).args(["--calls", &amounts.decisions.to_string()]);
+        command.args(["--swaps", &amounts.swaps.to_string(), "--modules", &amounts.modules.to_string()]);
+        run(command)
     })?;
-    ensure!(output.status.success(), "the engine's decision_bench failed; see above");
-    let figures: Value = serde_json::from_slice(&output.stdout).context("decision_bench printed no JSON")?;
-    for row in figures["rows"].as_array().into_iter().flatten() {
-        let question = row["question"].as_str().unwrap_or("a question");
-        for how in ["native", "sandboxed"] {
-            let figure =
-                figure(&row[how], times).with_context(|| format!("decision_bench gave no figures for {how}"))?;
-            report.push(Figure { what: format!("one decision, {how}: {question}"), ..figure });
-        }
-    }
+    report.join(serde_json::from_slice(&output.stdout).context("the program `decisions` printed no JSON")?);
     Ok(())
 }
 
-fn figure(told: &Value, samples: usize) -> Option<Figure> {
-    let nanos = |field: &str| told[field].as_u64();
-    Some(Figure { what: String::new(), samples, p50_ns: nanos("p50")?, p99_ns: nanos("p99"), max_ns: nanos("max") })
+/// Builds the policy server where it is not there yet.
+fn policy_server() -> Result<PathBuf> {
+    let mut command = Command::new(here().join("../lab/setup.sh"));
+    command.arg("opa");
+    let output = run(command)?;
+    let path = String::from_utf8(output.stdout).context("setup.sh printed no path")?;
+    Ok(PathBuf::from(path.trim()))
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn run(mut command: Command) -> Result<Output> {
+    let program = command.get_program().display().to_string();
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot run {program}"))?;
+    ensure!(output.status.success(), "{program} failed; see above");
+    Ok(output)
 }

@@ -21,6 +21,9 @@ const PARTS: [&str; 5] = ["detect", "freeze", "decide", "catch up and promote", 
 
 /// Kills the primary's mysqld again and again.
 pub async fn kills(steps: &Steps, cluster: &Cluster, times: usize, report: &mut Report) -> Result<()> {
+    if times == 0 {
+        return Ok(());
+    }
     let step = steps.begin("killing the primary");
     let (mut gaps, mut firsts) = (Vec::new(), Vec::new());
     let mut parts: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
@@ -61,6 +64,9 @@ pub async fn kills(steps: &Steps, cluster: &Cluster, times: usize, report: &mut 
 
 /// Moves the primary again and again.
 pub async fn switchovers(steps: &Steps, cluster: &Cluster, times: usize, report: &mut Report) -> Result<()> {
+    if times == 0 {
+        return Ok(());
+    }
     let step = steps.begin("moving the primary");
     let mut gaps = Vec::new();
     for number in 1..=times {

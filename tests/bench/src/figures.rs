@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, Table};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Everything that was measured.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// One row for each thing.
     pub figures: Vec<Figure>,
@@ -17,7 +17,7 @@ pub struct Report {
 }
 
 /// Something that is not a time.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Amount {
     /// What.
     pub what: String,
@@ -65,7 +65,7 @@ impl Ratio {
 }
 
 /// One thing that was measured several times. Times are in nanoseconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Figure {
     /// What.
     pub what: String,
@@ -112,9 +112,10 @@ impl Report {
         self.amount(Amount { what: ratio.what, value });
     }
 
-    /// Adds a row that was measured elsewhere.
-    pub fn push(&mut self, figure: Figure) {
-        self.figures.push(figure);
+    /// Adds what was measured elsewhere.
+    pub fn join(&mut self, other: Self) {
+        self.figures.extend(other.figures);
+        self.amounts.extend(other.amounts);
     }
 
     /// Prints the table.

@@ -18,6 +18,10 @@ const OPTIONS: &str = "--plugin-load-add=semisync_source.so --plugin-load-add=se
     --loose-rpl-semi-sync-source-timeout=4294967295 --loose-rpl-semi-sync-source-wait-point=AFTER_SYNC \
     --loose-rpl-semi-sync-replica-enabled=ON --replica-net-timeout=1 --back-log=1000";
 
+/// What follows from the size of a Grampus pod and bears on writing, so that the other gets the same.
+const SIZED: [&str; 4] =
+    ["innodb_buffer_pool_size", "innodb_redo_log_capacity", "temptable_max_ram", "max_binlog_size"];
+
 /// Writes to one and to the other in turns, each for `lasts`.
 pub async fn measure(
     steps: &Steps,
@@ -31,8 +35,8 @@ pub async fn measure(
         return Ok(());
     }
     let step = steps.begin("throughput, by turns with a mysqld set up by hand");
-    let pool = memory(cluster).await?;
-    let by_hand = Plain::raise(plain, &format!("{OPTIONS} --innodb-buffer-pool-size={pool}")).await?;
+    let options = format!("{OPTIONS} {}", sized(cluster).await?);
+    let by_hand = Plain::raise_with(plain, &options, &crate::resources()).await?;
     let ratios = async {
         by_hand.replicate().await?;
         by_hand.members[0]
@@ -63,9 +67,14 @@ async fn primary(cluster: &Cluster) -> Result<Login> {
     Ok(Login { database: cluster.application().await?.database, ..member.login })
 }
 
-async fn memory(cluster: &Cluster) -> Result<u64> {
+async fn sized(cluster: &Cluster) -> Result<String> {
     let member = cluster.member(&cluster.primary().await?).await?;
-    member.ask("SELECT @@GLOBAL.innodb_buffer_pool_size").await
+    let mut options = Vec::new();
+    for name in SIZED {
+        let value: u64 = member.ask(&format!("SELECT @@GLOBAL.{name}")).await?;
+        options.push(format!("--{name}={value}"));
+    }
+    Ok(options.join(" "))
 }
 
 /// Acknowledged rows a second.

@@ -46,33 +46,38 @@ pub fn workspace() -> &'static Path {
 /// # Errors
 /// It does not build.
 pub fn build(release: bool) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    forget_package(&mut command);
-    command.current_dir(workspace()).args([
-        "build",
-        "--quiet",
-        "--bin",
-        "grampus",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
     // Tests are built with the features of the whole workspace, those that only its tests ask for included. A demo or
     // a lab image built with others would build the large crates a second time, so it selects the same: naming one
     // small test is enough. What is measured and shipped has its own features only.
     let shared = ["--workspace", "--test=crds"];
-    command.args(if release { ["--release", "--package=grampus"] } else { shared });
+    built("grampus", if release { &["--release", "--package=grampus"] } else { &shared })
+}
+
+/// Builds a program that measures, with the features and optimisations of the binary that ships.
+///
+/// # Errors
+/// It does not build.
+pub fn optimised(program: &str) -> Result<PathBuf> {
+    built(program, &["--release", "--package=grampus", &format!("--package={program}")])
+}
+
+fn built(program: &str, selected: &[&str]) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    forget_package(&mut command);
+    command.current_dir(workspace()).args(["build", "--quiet", "--message-format", "json-render-diagnostics"]);
+    command.args(selected).args(["--bin", program]);
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("the package grampus does not build; see above");
+        bail!("the package {program} does not build; see above");
     }
     let messages = String::from_utf8_lossy(&output.stdout);
     let executable = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == "grampus")
+        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == program)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executable.context("cargo built no executable called grampus")
+    executable.with_context(|| format!("cargo built no executable called {program}"))
 }
 
 /// Cargo tells a test which package it belongs to. Passed on, it would look like a change to build scripts that

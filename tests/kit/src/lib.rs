@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep};
 
 pub use cluster::{Cluster, Member, Operated, ask_all};
 pub use environment::Environment;
+pub use image::optimised;
 pub use ledger::{Ledger, Outage, Verdict};
 pub use monitor::{Monitor, Reads};
 pub use operator::{LogLine, OPERATOR_NAMESPACE, Operator};

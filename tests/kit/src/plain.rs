@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{Cluster, Fingerprint, Login, MYSQL_IMAGE, Member, eventually};
@@ -39,12 +39,21 @@ impl Plain {
     /// # Errors
     /// The lab has fewer than three nodes, or one of the servers does not answer.
     pub async fn raise(cluster: &Cluster, options: &str) -> Result<Self> {
+        Self::raise_with(cluster, options, &json!({})).await
+    }
+
+    /// The same with `resources` of the container, as a pod's spec has them. Without any, a pod comes last wherever
+    /// processors are short, which is not what anything should be compared with.
+    ///
+    /// # Errors
+    /// As [`Plain::raise`].
+    pub async fn raise_with(cluster: &Cluster, options: &str, resources: &Value) -> Result<Self> {
         let nodes: Vec<String> = cluster.env().lab.nodes().iter().take(3).map(ToString::to_string).collect();
         ensure!(nodes.len() == 3, "three plain servers need three nodes");
         let mut plain = Self { cluster: cluster.clone(), nodes, members: Vec::new() };
         plain.remove().await?;
         for number in 0..plain.nodes.len() {
-            plain.pods().create(&PostParams::default(), &plain.pod(number, options)?).await?;
+            plain.pods().create(&PostParams::default(), &plain.pod(number, options, resources)?).await?;
         }
         for number in 0..plain.nodes.len() {
             let member = plain.up(number).await?;
@@ -142,7 +151,7 @@ impl Plain {
     }
 
     /// A shell as the first process, so that a killed mysqld comes back at once and with its data.
-    fn pod(&self, number: usize, options: &str) -> Result<Pod> {
+    fn pod(&self, number: usize, options: &str, resources: &Value) -> Result<Pod> {
         let users = format!(
             "CREATE USER root@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION; CREATE DATABASE {DATABASE};"
         );
@@ -166,6 +175,7 @@ impl Plain {
                 "containers": [{
                     "name": "mysql", "image": MYSQL_IMAGE, "imagePullPolicy": "IfNotPresent",
                     "command": ["sh", "-c", script],
+                    "resources": resources,
                     "env": [{ "name": "POD_IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } }],
                     "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
                 }],

@@ -1,6 +1,7 @@
-//! `policy build`: a policy crate into a component, through cargo.
+//! `policy build`: a policy crate into a component, through cargo; or the last step of it for a core module that
+//! another toolchain built.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -14,17 +15,25 @@ pub struct Arguments {
     /// The workspace it belongs to. The current directory if not given.
     #[arg(long, default_value = ".")]
     workspace: PathBuf,
+    /// A core module that carries the contract, to be made a component: for policies in other languages than Rust.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["package", "workspace"], requires = "output")]
+    core: Option<PathBuf>,
     /// The file to write. `NAME.wasm` if not given.
     #[arg(short, long)]
     output: Option<PathBuf>,
 }
 
-/// Builds a crate and writes the component.
+/// Builds a crate, or takes a core module, and writes the component.
 ///
 /// # Errors
 /// It does not build, or is no policy.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { package, workspace, output } = arguments;
+    let Arguments { package, workspace, core, output } = arguments;
+    if let (Some(core), Some(output)) = (core, output) {
+        let bytes = std::fs::read(core).with_context(|| format!("--core: {} could not be read", core.display()))?;
+        let component = engine::build::component(&bytes).with_context(|| format!("--core: {}", core.display()))?;
+        return write(&component, output);
+    }
     let workspace = workspace.canonicalize().with_context(|| format!("--workspace: {}", workspace.display()))?;
     let package = match package {
         Some(package) => package.clone(),
@@ -32,8 +41,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let component = engine::build::policy_in(&workspace, &package)?;
     let output = output.clone().unwrap_or_else(|| PathBuf::from(format!("{package}.wasm")));
-    std::fs::write(&output, &component).with_context(|| format!("{} could not be written", output.display()))?;
-    let packed = engine::build::pack(&component).context("the module could not be packed")?;
+    write(&component, &output)
+}
+
+fn write(component: &[u8], output: &Path) -> anyhow::Result<ExitCode> {
+    std::fs::write(output, component).with_context(|| format!("{} could not be written", output.display()))?;
+    let packed = engine::build::pack(component).context("the module could not be packed")?;
     println!("{}: {} bytes, {} packed", output.display(), component.len(), packed.len());
     Ok(ExitCode::SUCCESS)
 }

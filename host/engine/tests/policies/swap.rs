@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use engine::{Binding, Change, PrimarySelection, Source, Terms};
+use engine::{Binding, Change, Decision, Engine, Limits, Options, PrimarySelection, Source, Terms};
 use serde_json::json;
+use topology::decision::Answer;
 
-use crate::common::{bind, built, chosen, engine, hostile_after_rehearsal, three};
+use crate::common::{bind, built, chosen, compiler, engine, hostile_after_rehearsal, three};
 
 fn zone(zone: &str) -> Arc<Binding> {
     let module = engine().load(built("prefer-zone")).unwrap();
@@ -58,33 +59,59 @@ fn clearing_goes_back_to_the_default() {
     assert_eq!(slot.decide(&three()).by.source, Source::Default);
 }
 
+/// What a decision says of the pair that made it: the module, its settings, and the answer, in which each of the
+/// modules below repeats what its settings wanted.
+fn traits(decision: &Decision) -> (String, Vec<String>, Answer) {
+    let settings = decision.attempts.iter().map(|asked| asked.settings.clone()).collect();
+    (decision.by.digest.clone(), settings, decision.answer.clone())
+}
+
 #[test]
-fn no_decision_fails_while_modules_are_swapped() {
+fn no_decision_fails_or_is_torn_while_modules_are_swapped() {
     let slot = PrimarySelection::new(engine());
-    let pairs = [zone("b"), zone("c"), bind(json!({"do": "nothing"})).unwrap()];
-    slot.swap(pairs[0].clone());
-    // However slow the machine, swaps go on until this many decisions ran beside them.
+    let named = bind(json!({"do": "name", "name": "shop-1", "afterRehearsal": true})).unwrap();
+    let pairs = [zone("b"), zone("c"), named, bind(json!({"do": "nothing"})).unwrap()];
+    let whole: Vec<_> = pairs
+        .iter()
+        .map(|pair| {
+            slot.swap(pair.clone());
+            traits(&slot.decide(&three()))
+        })
+        .collect();
+    // However slow the machine, swaps go on until this many decisions ran beside them, and the other way round.
     const DECISIONS: usize = 2_000;
-    let decided = AtomicUsize::new(0);
-    let mut swaps = 0;
+    const SWAPS: usize = 2_000;
+    let (decided, swapped) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        let deciders: Vec<_> = (0..24)
+        let deciders: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    while decided.fetch_add(1, Ordering::Relaxed) < DECISIONS {
+                    while decided.fetch_add(1, Ordering::Relaxed) < DECISIONS || swapped.load(Ordering::Relaxed) < SWAPS
+                    {
                         let decision = slot.decide(&three());
                         assert_eq!(decision.by.source, Source::Configured, "{:?}", decision.failures);
-                        assert!(matches!(chosen(&decision.answer), Some("shop-1" | "shop-2")));
+                        let found = traits(&decision);
+                        assert!(whole.contains(&found), "of one module and another's settings: {found:?}");
                     }
                 })
             })
             .collect();
         while deciders.iter().any(|decider| !decider.is_finished()) {
-            slot.swap(pairs[swaps % pairs.len()].clone());
-            swaps += 1;
+            slot.swap(pairs[swapped.fetch_add(1, Ordering::Relaxed) % pairs.len()].clone());
         }
     });
-    assert!(swaps > 0);
+}
+
+#[test]
+fn whoever_waits_for_a_place_gets_one() {
+    let limits = Limits { concurrent_calls: 1, ..Limits::default() };
+    let engine = Engine::new(Options { limits, compiler: Some(compiler()) }).unwrap();
+    let slot = PrimarySelection::new(engine);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..100).for_each(|_| assert!(slot.decide(&three()).failures.is_empty())));
+        }
+    });
 }
 
 /// A slot in which a module that traps for real is given up on for so long.

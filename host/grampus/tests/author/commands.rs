@@ -16,7 +16,10 @@ fn the_policies_of_this_tree_decide_as_their_scenarios_say() {
     let directory = tempfile::tempdir().unwrap();
     let mut names: Vec<String> = std::fs::read_dir(root().join("policies"))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|entry| entry.unwrap().path())
+        // Those in other languages have tests of their own.
+        .filter(|policy| policy.join("Cargo.toml").exists())
+        .map(|policy| policy.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
     names.sort();
     assert!(names.len() >= 4, "{names:?}");

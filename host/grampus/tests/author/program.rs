@@ -15,6 +15,13 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// Where `make setup` puts the tools of authors in other languages than Rust.
+pub fn tools() -> PathBuf {
+    let cache = std::env::var_os("GRAMPUS_CACHE").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/grampus"))).unwrap();
+    cache.join("tools/bin")
+}
+
 /// What a command came to.
 pub struct Ended {
     pub code: Option<i32>,
