@@ -6,12 +6,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, SslOpts};
-use topology::facts::{JobKind, JobState};
+use topology::facts::{Copies, JobKind, JobState};
 use uuid::Uuid;
 use wire::Endpoint;
 
@@ -30,6 +30,10 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 /// How often progress is read.
 const PROGRESS: Duration = Duration::from_millis(500);
 
+/// After so long without a copy the next one is the first again, in milliseconds: twice the longest pause that the
+/// operator makes between two.
+const FORGOTTEN_MS: u64 = 2 * 3_600_000;
+
 /// How long the donor may take to say who it is.
 const ASK_DONOR: Duration = Duration::from_secs(5);
 
@@ -38,6 +42,8 @@ const ASK_DONOR: Duration = Duration::from_secs(5);
 /// # Errors
 /// In words; whatever data there was before is still there.
 pub async fn clone(member: Arc<Member>, donor: Endpoint) -> anyhow::Result<()> {
+    let begun = unix_ms();
+    member.state.change_own(|remembered| remembered.copies = Some(another(remembered.copies, begun))).await?;
     check_donor(&member.config, &donor).await?;
     stage(&member, "stopping mysqld");
     member.supervisor.shut_down(SHUTDOWN).await;
@@ -59,6 +65,17 @@ pub async fn clone(member: Arc<Member>, donor: Endpoint) -> anyhow::Result<()> {
         return Err(why.context("mysqld does not start on the copy; the old data was put back"));
     }
     Ok(())
+}
+
+/// Copies begun one soon after the other, with one more.
+fn another(before: Option<Copies>, now_unix_ms: u64) -> Copies {
+    let before = before.filter(|before| now_unix_ms.abs_diff(before.last_unix_ms) < FORGOTTEN_MS);
+    Copies { begun: before.map_or(0, |before| before.begun).saturating_add(1), last_unix_ms: now_unix_ms }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a donor knows of its own channel is copied and its relay logs are not: mysqld refuses any new source then,
@@ -211,5 +228,19 @@ impl Recipient {
                 stage(member, text);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_counted_while_they_come_one_soon_after_the_other() {
+        let one = another(None, 1_000);
+        let two = another(Some(one), 61_000);
+        assert_eq!((one.begun, two), (1, Copies { begun: 2, last_unix_ms: 61_000 }));
+        assert_eq!(another(Some(two), 61_000 + FORGOTTEN_MS).begun, 1);
+        assert_eq!(another(Some(two), 60_000).begun, 3, "a clock that was put back by a second");
     }
 }

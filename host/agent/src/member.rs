@@ -16,6 +16,7 @@ use topology::record::Claim;
 use topology::signals::Signals;
 use uuid::Uuid;
 
+use crate::commands::Admission;
 use crate::config::Config;
 use crate::door::Door;
 use crate::operators::Operators;
@@ -61,6 +62,8 @@ pub struct Member {
     pub door: Door,
     /// Cancelled when the agent ends.
     pub ending: CancellationToken,
+    /// When applications may read from a server that has led.
+    pub admission: Admission,
     /// The report as last composed.
     pub latest: watch::Sender<MemberReport>,
     /// The report as last pushed: [`Member::latest`], with growing GTID sets held back for up to a second.
@@ -115,6 +118,8 @@ impl Member {
             job: None,
             volume: None,
             config_error: None,
+            ends: None,
+            copies: None,
         };
         let member = Self {
             supervisor: Supervisor::new(config.mysqld.clone(), children.clone()),
@@ -129,6 +134,7 @@ impl Member {
             door: Door::default(),
             locks: tokio::sync::Mutex::default(),
             ending,
+            admission: Admission::default(),
             data: RwLock::new(blank.data),
             latest: watch::Sender::new(blank.clone()),
             pushed: watch::Sender::new(blank),
@@ -194,6 +200,8 @@ impl Member {
             job: self.job.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             volume: self.volume.trouble(),
             config_error: self.config_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ends: self.supervisor.ends(),
+            copies: remembered.copies,
         }
     }
 
@@ -356,9 +364,10 @@ impl Member {
         offline.as_ref().filter(|(starts, _)| *starts == self.supervisor.starts()).map(|(_, known)| known.clone())
     }
 
-    /// What the logs held is no longer what is in the data directory.
+    /// What the logs held, and what became of mysqld, is of data that is no longer in the data directory.
     pub fn forget_logs(&self) {
         *self.offline.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.supervisor.forget_ends();
     }
 
     /// This process is open for writing from now on, or may be.

@@ -318,6 +318,8 @@ mod tests {
             job: None,
             volume: None,
             config_error: None,
+            ends: None,
+            copies: None,
         }
     }
 

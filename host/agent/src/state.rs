@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
-use topology::facts::Trimmed;
+use topology::facts::{Copies, Trimmed};
 use topology::record::{Claim, Phase, Record, StaleRecord};
 use uuid::Uuid;
 use wire::Endpoint;
@@ -33,6 +33,8 @@ pub struct Remembered {
     pub following: Option<Following>,
     /// What was last cut off the end of this member's binary log.
     pub trimmed: Option<Trimmed>,
+    /// Copies of another member's data that were begun here one soon after the other.
+    pub copies: Option<Copies>,
 }
 
 /// An opening for writing.

@@ -5,14 +5,20 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use topology::facts::Ends;
 
 use crate::reap::Children;
+
+/// A server that has run for so long was well: an end after it is the first again.
+const WELL: Duration = Duration::from_secs(60);
 
 /// What is known of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,15 +66,26 @@ pub struct Supervisor {
     program: PathBuf,
     children: Children,
     state: watch::Sender<Process>,
-    signals: std::sync::Arc<tokio::sync::Mutex<Option<mpsc::UnboundedSender<To>>>>,
-    starts: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    signals: Arc<tokio::sync::Mutex<Option<mpsc::UnboundedSender<To>>>>,
+    starts: Arc<std::sync::atomic::AtomicU64>,
+    ends: Arc<Mutex<Option<Ends>>>,
 }
 
 impl Supervisor {
     /// Nothing runs yet.
     pub fn new(program: PathBuf, children: Children) -> Self {
         let (state, _) = watch::channel(Process::Stopped { exit: None });
-        Self { program, children, state, signals: std::sync::Arc::default(), starts: std::sync::Arc::default() }
+        Self { program, children, state, signals: Arc::default(), starts: Arc::default(), ends: Arc::default() }
+    }
+
+    /// Ends that nobody asked for, one after the other, if there were any.
+    pub fn ends(&self) -> Option<Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The data is another now: what happened on the former says nothing about it.
+    pub fn forget_ends(&self) {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// How often mysqld was started. What was read from disk after one start says nothing about the next.
@@ -106,7 +123,8 @@ impl Supervisor {
         self.state.send_replace(Process::Running(Running { pid, started_unix_ms }));
         let (sender, receiver) = mpsc::unbounded_channel();
         *signals = Some(sender);
-        tokio::spawn(attend(child, receiver, self.state.clone(), self.children.clone()));
+        let attended = attend(child, receiver, self.state.clone(), self.children.clone(), Arc::clone(&self.ends));
+        tokio::spawn(attended);
         tracing::info!(pid, "mysqld started");
         Ok(())
     }
@@ -155,14 +173,16 @@ async fn attend(
     mut signals: mpsc::UnboundedReceiver<To>,
     state: watch::Sender<Process>,
     children: Children,
+    ends: Arc<Mutex<Option<Ends>>>,
 ) {
-    let pid = child.id();
+    let (pid, began, mut told) = (child.id(), Instant::now(), false);
     let status = loop {
         tokio::select! {
             status = child.wait() => break status,
             Some(signal) = signals.recv() => {
                 // The child is not reaped while this task is not in wait(), so the identifier is still its own.
                 let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { continue };
+                told |= matches!(signal, To::Process(_));
                 match signal {
                     To::Process(signal) => drop(nix::sys::signal::kill(Pid::from_raw(pid), signal)),
                     To::Thread(thread) => interrupt(pid, thread),
@@ -171,8 +191,12 @@ async fn attend(
         }
     };
     children.forget(pid);
+    let by_itself = !told && status.as_ref().is_ok_and(is_of_its_own_accord);
     let exit = status.map_or_else(|why| format!("unknown: {why}"), describe);
-    tracing::info!(pid, exit, "mysqld ended");
+    tracing::info!(pid, exit, by_itself, "mysqld ended");
+    let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+    *ends = next_end(ends.take(), &exit, by_itself, began.elapsed());
+    drop(ends);
     state.send_replace(Process::Stopped { exit: Some(exit) });
 }
 
@@ -184,11 +208,55 @@ fn interrupt(pid: i32, thread: i32) {
     }
 }
 
+/// Whether a process that nobody told to end gave up or crashed. SIGKILL and SIGTERM come from outside: somebody, or the
+/// kernel for want of memory.
+fn is_of_its_own_accord(status: &ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    let from_outside = [Signal::SIGKILL, Signal::SIGTERM].map(|signal| signal as i32);
+    !status.success() && status.signal().is_none_or(|signal| !from_outside.contains(&signal))
+}
+
+/// The ends in a row after another one.
+fn next_end(before: Option<Ends>, how: &str, by_itself: bool, ran: Duration) -> Option<Ends> {
+    let before = before.filter(|_| ran < WELL);
+    if !by_itself {
+        return before;
+    }
+    let in_a_row = before.map_or(0, |before| before.in_a_row).saturating_add(1);
+    Some(Ends { in_a_row, how: how.to_owned() })
+}
+
 fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn an_end_counts_if_nobody_caused_it() {
+        let ended = |raw| is_of_its_own_accord(&ExitStatus::from_raw(raw));
+        assert!(ended(1 << 8) && ended(6) && ended(11), "exit code 1, SIGABRT, SIGSEGV");
+        assert!(!ended(0) && !ended(9) && !ended(15), "SHUTDOWN, out of memory, somebody");
+    }
+
+    #[test]
+    fn ends_are_in_a_row_until_the_server_was_well_for_a_while() {
+        let soon = Duration::from_secs(2);
+        let ends = |ends: &Option<Ends>| ends.as_ref().map_or(0, |ends| ends.in_a_row);
+        let one = next_end(None, "exit code 1", true, soon);
+        let two = next_end(one, "signal 6", true, soon);
+        assert_eq!(two, Some(Ends { in_a_row: 2, how: "signal 6".to_owned() }));
+        assert_eq!(ends(&next_end(two.clone(), "signal 9", false, soon)), 2, "a fence is none");
+        assert_eq!(ends(&next_end(two.clone(), "signal 9", false, WELL)), 0, "it had been well");
+        assert_eq!(ends(&next_end(two, "exit code 1", true, WELL)), 1);
     }
 }

@@ -12,7 +12,7 @@ use kube::Api;
 use objects::api::{
     MysqlCluster, MysqlClusterStatus, MysqlOperationSpec, MysqlOperationStatus, MysqlTopology, OperationType, Outcome,
 };
-use objects::conditions::{PRIMARY_AVAILABLE, find};
+use objects::conditions::{PRIMARY_AVAILABLE, WRITES_BLOCKED, find};
 
 use crate::operation::{self, Patience};
 use crate::site::{Target, explained};
@@ -65,6 +65,16 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn consequence(cluster: &MysqlCluster, epoch: u64) -> anyhow::Result<String> {
     let status = cluster.status.clone().unwrap_or_default();
     let waits = find(&status.conditions, PRIMARY_AVAILABLE).filter(|condition| condition.reason == "NoQuorum");
+    let blocked = find(&status.conditions, WRITES_BLOCKED).filter(|condition| condition.status == "True");
+    if let (None, Some(condition), Some(primary)) = (waits, blocked, status.primary_name()) {
+        return Ok(format!(
+            "epoch {epoch}: {}\n\nIf you go on, {primary}, which holds every write that a client was told is safe, is opened \
+             again as\na primary that may change its cluster without the members that do not answer. Commits that wait now end \
+             without\nan answer. Ask for as many members as are left (spec.replicas) before; writes go on once that is so.\n\
+             Nothing happens where enough members answer.",
+            condition.message
+        ));
+    }
     let Some(condition) = waits else {
         let now = match status.primary_name() {
             Some(primary) => format!("{primary} takes writes"),
@@ -159,6 +169,18 @@ mod tests {
     fn a_cluster_that_waits_for_nobody_has_nothing_to_give_up() {
         let refusal = consequence(&cluster("NoPrimary"), 7).unwrap_err().to_string();
         assert!(refusal.contains("nothing was asked for"), "{refusal}");
+    }
+
+    #[test]
+    fn a_primary_that_is_left_alone_can_go_on_without_the_others() {
+        let mut alone = cluster("PrimaryOpen");
+        let status = alone.status.as_mut().unwrap();
+        status.primary = "shop-0".to_owned();
+        status.conditions[0].type_ = WRITES_BLOCKED.to_owned();
+        status.conditions[0].status = "True".to_owned();
+        let text = consequence(&alone, 7).unwrap();
+        assert!(text.contains("If you go on, shop-0, which holds every write"), "{text}");
+        assert!(text.contains("spec.replicas"), "{text}");
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub const PRIMARY_AVAILABLE: &str = "PrimaryAvailable";
 pub const POLICY_READY: &str = "PolicyReady";
 /// Topology controller: whether writes wait for acknowledgements; the message names who is missing.
 pub const WRITES_BLOCKED: &str = "WritesBlocked";
+/// Topology controller: whether every member can go on with its data; if not, what is wrong with whose, and what is done
+/// about it.
+pub const DATA_INTACT: &str = "DataIntact";
 /// Topology controller: whether pods are to be made anew because they would be made differently now; the message
 /// says whose, who is next, and what is waited for.
 pub const ROLLOUT_PENDING: &str = "RolloutPending";

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use topology::facts::MemberReport;
 use topology::signals::Signals;
-use wire::{Heartbeat, Request, Response, WIRE_VERSION};
+use wire::{Heartbeat, Request, Response};
 use wire_client::Connection;
 
 /// How long a connection may take to come about. A living agent answers within milliseconds.
@@ -51,6 +51,8 @@ pub enum Seen {
         tried: Instant,
         /// Why.
         error: String,
+        /// The version of the protocol that it speaks, if that is why.
+        other_version: Option<u32>,
     },
 }
 
@@ -87,7 +89,8 @@ impl Link {
     pub fn open(target: Target, before: Seen, in_reach: watch::Receiver<bool>, wake: Arc<Notify>) -> Self {
         let before = match before {
             Seen::Known { at, .. } => {
-                Seen::Unreachable { since: Instant::now(), tried: at, error: "its pod was replaced".to_owned() }
+                let error = "its pod was replaced".to_owned();
+                Seen::Unreachable { since: Instant::now(), tried: at, error, other_version: None }
             }
             other => other,
         };
@@ -168,12 +171,13 @@ impl Caller {
                 return Ok(*report);
             }
             Ok(Ok(Heartbeat { report: None, .. })) => return Err("its agent has no report yet".to_owned()),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer to a probe within {} ms", within.as_millis()),
+            Ok(Err(error)) => Broken::from(error),
+            Err(_) => Broken::because(format!("no answer to a probe within {} ms", within.as_millis())),
         };
-        self.shared.unreachable(error.clone(), asked);
+        let words = error.error.clone();
+        self.shared.unreachable(error, asked);
         self.shared.hang_up.notify_one();
-        Err(error)
+        Err(words)
     }
 }
 
@@ -214,14 +218,14 @@ impl Shared {
     }
 
     /// An attempt that began at `tried` has failed. Every one is told: the last may be the proof that was waited for.
-    fn unreachable(&self, error: String, tried: Instant) {
+    fn unreachable(&self, Broken { error, other_version }: Broken, tried: Instant) {
         self.seen.send_modify(|seen| {
             let (since, tried) = match seen {
                 Seen::Unreachable { since, .. } => (*since, tried),
                 Seen::Known { at, .. } => (Instant::now(), tried.max(*at)),
                 Seen::NotProbed => (Instant::now(), tried),
             };
-            *seen = Seen::Unreachable { since, tried, error };
+            *seen = Seen::Unreachable { since, tried, error, other_version };
         });
         self.wake.notify_one();
     }
@@ -235,7 +239,7 @@ async fn keep(target: Target, shared: Arc<Shared>, mut in_reach: watch::Receiver
         let tried = retry.tick().await;
         let error = tokio::select! {
             error = listen(&target, &shared) => Some(error),
-            () = shared.hang_up.notified() => Some("it did not answer a probe".to_owned()),
+            () = shared.hang_up.notified() => Some(Broken::because("it did not answer a probe")),
             _ = in_reach.wait_for(|in_reach| !in_reach) => None,
         };
         shared.set_connection(None);
@@ -247,28 +251,44 @@ async fn keep(target: Target, shared: Arc<Shared>, mut in_reach: watch::Receiver
     }
 }
 
+/// Why a link is down.
+struct Broken {
+    error: String,
+    other_version: Option<u32>,
+}
+
+impl Broken {
+    fn because(error: impl Into<String>) -> Self {
+        Self { error: error.into(), other_version: None }
+    }
+}
+
+impl From<wire_client::Error> for Broken {
+    fn from(error: wire_client::Error) -> Self {
+        let other_version = match &error {
+            wire_client::Error::Version { theirs } => Some(*theirs),
+            _ => None,
+        };
+        Self { error: error.to_string(), other_version }
+    }
+}
+
 /// Connects and listens until something breaks; says what did.
-async fn listen(target: &Target, shared: &Shared) -> String {
+async fn listen(target: &Target, shared: &Shared) -> Broken {
     let open = Connection::open(target.address, target.tls.clone(), &target.server_name);
     let connection = match timeout(CONNECT_WITHIN, open).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return error.to_string(),
-        Err(_) => return "no connection to its agent in time".to_owned(),
+        Ok(Err(error)) => return error.into(),
+        Err(_) => return Broken::because("no connection to its agent in time"),
     };
     let mut reports = match timeout(CONNECT_WITHIN, connection.reports()).await {
         Ok(Ok(reports)) => reports,
-        Ok(Err(error)) => return error.to_string(),
-        Err(_) => return "its agent accepted a connection and said nothing".to_owned(),
+        Ok(Err(error)) => return error.into(),
+        Err(_) => return Broken::because("its agent accepted a connection and said nothing"),
     };
     shared.set_connection(Some(connection));
     loop {
         match timeout(SILENT_AFTER, reports.next()).await {
-            Ok(Some(Ok(heartbeat))) if heartbeat.wire != WIRE_VERSION => {
-                return format!(
-                    "its agent speaks version {} of the protocol, this operator {WIRE_VERSION}",
-                    heartbeat.wire
-                );
-            }
             Ok(Some(Ok(Heartbeat { report, signals, .. }))) => {
                 shared.measured(signals);
                 match report {
@@ -276,9 +296,9 @@ async fn listen(target: &Target, shared: &Shared) -> String {
                     None => shared.alive(),
                 }
             }
-            Ok(Some(Err(error))) => return error.to_string(),
-            Ok(None) => return "its agent ended the connection".to_owned(),
-            Err(_) => return "its agent went silent".to_owned(),
+            Ok(Some(Err(error))) => return error.into(),
+            Ok(None) => return Broken::because("its agent ended the connection"),
+            Err(_) => return Broken::because("its agent went silent"),
         }
     }
 }

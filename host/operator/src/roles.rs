@@ -17,6 +17,7 @@ mod observe;
 mod outlook;
 mod publish;
 mod record;
+mod troubles;
 mod turn;
 mod verdicts;
 mod wanted;

@@ -21,7 +21,7 @@ use crate::decision::Question;
 use crate::plan::Step;
 use crate::quorum::TooFew;
 use crate::record::Phase;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{OtherVersion, Snapshot};
 use crate::upkeep::{Next, Upkeep, upkeep};
 
 /// What is to be done about a cluster now. All empty means that it is as it should be.
@@ -79,6 +79,13 @@ pub enum Waiting {
         /// How many are ready.
         ready: u32,
     },
+    /// A member's agent speaks another version of the protocol than this operator, which therefore does nothing.
+    Version {
+        /// Which members.
+        members: Vec<String>,
+        /// The versions of the first of them.
+        versions: OtherVersion,
+    },
     /// The record is gone or went back, and there is data.
     Adoption {
         /// The epoch of the record there is; None where there is none.
@@ -123,6 +130,15 @@ pub enum Waiting {
         /// What is going on, or what is in the way.
         why: String,
     },
+    /// A replica cannot go on with the data it has.
+    Unfit {
+        /// Who.
+        member: String,
+        /// What is wrong with it.
+        trouble: String,
+        /// What has to be so before its data is replaced by a copy. None if a copy begins now.
+        held_back: Option<String>,
+    },
     /// A member holds transactions that may have been acknowledged before they were given up. A person has to decide.
     GivenUp {
         /// Who.
@@ -158,6 +174,20 @@ impl fmt::Display for Waiting {
             Self::FirstReplicas { needed, ready } => {
                 write!(out, "opens when {needed} replicas can acknowledge; {ready} can")
             }
+            Self::Version { members, versions: OtherVersion { agent, operator } } => {
+                let what = if agent < operator {
+                    "Delete the pods with the older agents, replicas first and the primary last; until then run an \
+                     operator of their version"
+                } else {
+                    "Bring the operator to the version of its agents"
+                };
+                write!(
+                    out,
+                    "the agent of {} speaks version {agent} of the protocol and this operator version {operator}, so \
+                     nothing is done by itself: no failover either. What is there goes on as it is. {what}",
+                    members.join(", ")
+                )
+            }
             Self::Adoption { found: None, needs } => write!(out, "there is data but no record of who led: {needs}"),
             Self::Adoption { found: Some(epoch), needs } => {
                 write!(out, "the record says epoch {epoch} and members know better: {needs}")
@@ -166,7 +196,8 @@ impl fmt::Display for Waiting {
             Self::Suspicion { why } => out.write_str(why),
             Self::Spread { needed, know } => write!(
                 out,
-                "a change of members or acknowledgements waits until {needed} members know of the last one; {know} do"
+                "a change of members or acknowledgements waits until {needed} members know of the last one; {know} do. \
+                 Where the others do not come back somebody can accept to go on without them"
             ),
             Self::OtherOperator => out.write_str("another operator is in the middle of a failover"),
             Self::Promotion { primary } => write!(out, "{primary} is chosen and has not opened yet"),
@@ -176,6 +207,12 @@ impl fmt::Display for Waiting {
                 missing.join(", ")
             ),
             Self::Member { member, why } => write!(out, "{member}: {why}"),
+            Self::Unfit { member, trouble, held_back: None } => {
+                write!(out, "{member} cannot go on with its data and is copied anew: {trouble}")
+            }
+            Self::Unfit { member, trouble, held_back: Some(what) } => {
+                write!(out, "{member} cannot go on with its data: {trouble}. It is copied anew once {what}")
+            }
             Self::GivenUp { member, transactions } => write!(
                 out,
                 "{member} holds transactions that may have been acknowledged before they were given up ({transactions}); \
@@ -218,6 +255,9 @@ fn list(missing: &[(String, String)]) -> String {
 
 /// What the snapshot calls for.
 pub fn assess(snapshot: &Snapshot) -> Assessment {
+    if let Some(waiting) = another_language(snapshot) {
+        return Assessment { waiting: vec![waiting], ..Assessment::default() };
+    }
     let mut assessment = roles(snapshot);
     assessment.upkeep = upkeep(snapshot);
     match (assessment.upkeep.next.clone(), &snapshot.record) {
@@ -231,6 +271,14 @@ pub fn assess(snapshot: &Snapshot) -> Assessment {
         (Some(Next::Wait { .. } | Next::HandOver { .. }) | None, _) => {}
     }
     assessment
+}
+
+/// Members whose agents this operator does not understand. What they would say could change every answer, and what they
+/// are told they need not understand as it is meant.
+fn another_language(snapshot: &Snapshot) -> Option<Waiting> {
+    let others = || snapshot.members.iter().filter_map(|member| Some((member, member.other_version?)));
+    let (_, versions) = others().next()?;
+    Some(Waiting::Version { members: others().map(|(member, _)| member.name.clone()).collect(), versions })
 }
 
 fn roles(snapshot: &Snapshot) -> Assessment {

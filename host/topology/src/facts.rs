@@ -44,6 +44,12 @@ pub struct MemberReport {
     pub volume: Option<VolumeTrouble>,
     /// Why an option of `spec.config` is not in force, if one is not: mysqld's own words.
     pub config_error: Option<String>,
+    /// That its mysqld ended by itself on this data, and has not run well since.
+    #[serde(default)]
+    pub ends: Option<Ends>,
+    /// Copies of another member's data that were begun here one soon after the other, good or bad.
+    #[serde(default)]
+    pub copies: Option<Copies>,
 }
 
 /// What is in a member's data directory.
@@ -87,6 +93,9 @@ pub enum VolumeTrouble {
         /// In the words of the kernel.
         error: String,
     },
+    /// Something that a later release has a word for, and this one has not.
+    #[serde(other)]
+    Unknown,
 }
 
 impl fmt::Display for VolumeTrouble {
@@ -94,8 +103,29 @@ impl fmt::Display for VolumeTrouble {
         match self {
             Self::Stalled { for_ms } => write!(out, "its volume has not taken a write for {} s", for_ms / 1_000),
             Self::Failed { error } => write!(out, "its volume takes no writes: {error}"),
+            Self::Unknown => out.write_str("something is wrong with its volume that this version has no word for"),
         }
     }
+}
+
+/// Ends of mysqld that nobody asked for: it gave up or crashed, and was neither told to end nor killed from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ends {
+    /// How many came one after the other, with no run of a minute in between.
+    pub in_a_row: u32,
+    /// How the last one ended: `signal 6`, `exit code 1`.
+    pub how: String,
+}
+
+/// Copies that were begun at one member, none long after the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Copies {
+    /// How many.
+    pub begun: u32,
+    /// When the last one was, in milliseconds since 1970, on the clock of the member's machine.
+    pub last_unix_ms: u64,
 }
 
 /// Whether a member's memory can be relied upon.
@@ -221,6 +251,13 @@ pub struct Replication {
     pub delay_s: u64,
 }
 
+impl Replication {
+    /// Whether its applier ended on an error.
+    pub fn is_broken(&self) -> bool {
+        self.applier == ThreadState::Off && !self.applier_error.is_empty()
+    }
+}
+
 /// A replication thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -265,6 +302,9 @@ pub enum JobKind {
     Initialize,
     /// Copying another member's data.
     Clone,
+    /// Something that a later release does, and this one has no word for.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How far a job has come.
@@ -284,4 +324,7 @@ pub enum JobState {
         /// What went wrong.
         error: String,
     },
+    /// A state that a later release has a word for, and this one has not: it may be under way.
+    #[serde(other)]
+    Unknown,
 }

@@ -22,5 +22,6 @@ pub mod record;
 pub mod scaling;
 pub mod signals;
 pub mod snapshot;
+pub mod trouble;
 pub mod tuning;
 pub mod upkeep;

@@ -291,11 +291,7 @@ fn ineligibilities(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member
             let message = "under its name transactions were given up whose numbers it could issue again".to_owned();
             reasons.push(ineligible(code::GIVEN_UP, message));
         }
-        let broken = facts
-            .replication
-            .as_ref()
-            .filter(|channel| channel.applier == ThreadState::Off && !channel.applier_error.is_empty());
-        if let Some(channel) = broken {
+        if let Some(channel) = facts.replication.as_ref().filter(|channel| channel.is_broken()) {
             reasons.push(ineligible(code::APPLIER_BROKEN, format!("its applier stopped: {}", channel.applier_error)));
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::facts::{DataState, MemberReport, ServerFacts, ServerState, Standing, VolumeTrouble};
+use crate::facts::{DataState, MemberReport, Replication, ServerFacts, ServerState, Standing, VolumeTrouble};
 use crate::gtid::GtidSet;
 use crate::readers::Readers;
 use crate::record::{Claim, Record};
@@ -155,6 +155,23 @@ pub struct MemberView {
     pub signals: Option<Arc<Signals>>,
     /// Whether it can be given a command: none given under this record is under way, and none failed just now.
     pub available: bool,
+    /// For how long, in milliseconds, this operator has seen the same [`crate::trouble`] of the same data, with short
+    /// breaks at most. 0 while there is none.
+    #[serde(default)]
+    pub trouble_ms: u64,
+    /// The version of the protocol that its agent speaks, where it is not this operator's.
+    #[serde(default)]
+    pub other_version: Option<OtherVersion>,
+}
+
+/// Two versions of the protocol between operator and agents that do not go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherVersion {
+    /// The agent's.
+    pub agent: u32,
+    /// This operator's.
+    pub operator: u32,
 }
 
 /// What Kubernetes says of a pod.
@@ -343,6 +360,14 @@ impl MemberView {
                 .report()
                 .and_then(|report| report.opened_in_epoch)
                 .is_some_and(|opened| opened >= record.primary_since_epoch)
+    }
+
+    /// Every transaction that others can get from its running server, now or in a while. What it has received and its
+    /// applier cannot execute, it hands on to nobody.
+    pub fn hands_on(&self) -> Option<GtidSet> {
+        let facts = self.server()?;
+        let stuck = facts.replication.as_ref().is_some_and(Replication::is_broken);
+        Some(if stuck { facts.executed.clone() } else { facts.known() })
     }
 
     /// Every transaction this member is known to hold: from its server or, when that is stopped, from its logs.

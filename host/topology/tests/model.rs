@@ -92,11 +92,12 @@ impl Sums {
 
     fn print(&self) {
         let each = |sum: u64| sum as f64 / self.histories.max(1) as f64;
-        let Counts { acks, failovers, reopenings, trims, copies, overlapping_faults, wipes, lost_records } =
+        let Counts { acks, failovers, reopenings, trims, copies, overlapping_faults, wipes, breaks, lost_records } =
             self.counts;
         println!(
             "{} histories; on average {:.1} acknowledged writes, {:.2} promotions of another member, {:.2} reopenings, \
-             {:.1} faults on top of another, {:.2} tails cut, {:.2} copies, {:.2} volumes and {:.2} records lost; \
+             {:.1} faults on top of another, {:.2} tails cut, {:.2} copies, {:.2} volumes and {:.2} records lost, {:.2} appliers \
+             broken; \
              whole again after {:.1} passes, at most {}; {} waited for a person, {} of them for a stray transaction",
             self.histories,
             each(acks),
@@ -107,6 +108,7 @@ impl Sums {
             each(copies),
             each(wipes),
             each(lost_records),
+            each(breaks),
             each(self.passes),
             self.longest,
             self.waits + self.errant,

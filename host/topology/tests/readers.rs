@@ -232,6 +232,8 @@ fn change_reader(
         probe: reader.probe().clone(),
         signals: None,
         available: true,
+        trouble_ms: 0,
+        other_version: None,
     };
     if let Probe::Known { report, .. } = &mut changed.probe
         && let ServerState::Running(facts) = &mut report.server

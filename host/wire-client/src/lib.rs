@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
-use wire::{Heartbeat, Request, Response};
+use wire::{Greeting, Heartbeat, Request, Response, WIRE_VERSION};
 
 /// How long a connection may be silent before it is pinged, and how long the answer may take. Shorter than
 /// [`wire::QUIET_HEARTBEAT_MS`], so that a half-open connection is noticed between two heartbeats.
@@ -49,6 +49,12 @@ pub enum Error {
     /// A body that is not the message expected of this wire version.
     #[error("the agent's answer is no message of this wire version: {0}")]
     Message(#[from] serde_json::Error),
+    /// Whoever answers speaks another version.
+    #[error("its agent speaks version {theirs} of the protocol, this operator {WIRE_VERSION}")]
+    Version {
+        /// Its version.
+        theirs: u32,
+    },
     /// A message longer than any that makes sense.
     #[error("the agent sent a message of more than {LONGEST_MESSAGE} bytes")]
     TooLong,
@@ -125,7 +131,7 @@ impl Connection {
     /// Any of [`Error`], here or as the stream's last item.
     pub async fn reports(&self) -> Result<impl Stream<Item = Result<Heartbeat, Error>> + Send + Unpin + use<>, Error> {
         let body = self.call(Method::GET, "/v1/reports", Bytes::new()).await?;
-        Ok(Box::pin(lines::messages(body, LONGEST_MESSAGE)))
+        Ok(Box::pin(lines::messages(body, LONGEST_MESSAGE, heartbeat)))
     }
 
     /// The agent's report as it stands, in one small call: also the cheapest proof that the agent is alive.
@@ -134,7 +140,7 @@ impl Connection {
     /// Any of [`Error`].
     pub async fn report(&self) -> Result<Heartbeat, Error> {
         let body = self.call(Method::GET, "/v1/report", Bytes::new()).await?;
-        Ok(serde_json::from_slice(&whole(body).await?)?)
+        heartbeat(&whole(body).await?)
     }
 
     /// Gives a command and waits for what comes of it. No time limit of its own; dropping the future does not
@@ -166,9 +172,33 @@ impl Connection {
     }
 }
 
+/// Reads a heartbeat. Of another version only the number can be relied upon.
+fn heartbeat(text: &[u8]) -> Result<Heartbeat, Error> {
+    match serde_json::from_slice::<Greeting>(text) {
+        Ok(Greeting { wire }) if wire != WIRE_VERSION => Err(Error::Version { theirs: wire }),
+        Ok(_) | Err(_) => Ok(serde_json::from_slice(text)?),
+    }
+}
+
 async fn whole(body: Incoming) -> Result<Bytes, Error> {
     match http_body_util::Limited::new(body, LONGEST_MESSAGE).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(why) => Err(why.downcast::<hyper::Error>().map_or(Error::TooLong, |why| Error::Http(*why))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_another_version_only_its_number_is_read() {
+        for text in [r#"{"wire":2,"report":{"member":["not","text"]}}"#, r#"{"report":null,"wire":2}"#] {
+            assert!(matches!(heartbeat(text.as_bytes()), Err(Error::Version { theirs: 2 })), "{text}");
+        }
+        let told = Error::Version { theirs: 2 }.to_string();
+        assert_eq!(told, "its agent speaks version 2 of the protocol, this operator 1");
+        assert!(matches!(heartbeat(br#"{"wire":1,"report":{"member":1}}"#), Err(Error::Message(_))));
+        assert!(heartbeat(br#"{"wire":1,"report":null}"#).is_ok_and(|heartbeat| heartbeat.report.is_none()));
     }
 }

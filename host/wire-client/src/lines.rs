@@ -7,25 +7,29 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, stream};
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use serde::de::DeserializeOwned;
 
 use crate::Error;
 
-/// Reads one message a line until the body ends or something is wrong with it; that error is the last item.
-pub(crate) fn messages<B, T>(body: B, longest: usize) -> impl Stream<Item = Result<T, Error>> + Send
+/// Reads one message a line, as `read` does, until the body ends or something is wrong with it; that error is the last
+/// item.
+pub(crate) fn messages<B, T>(
+    body: B,
+    longest: usize,
+    read: fn(&[u8]) -> Result<T, Error>,
+) -> impl Stream<Item = Result<T, Error>> + Send
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     Error: From<B::Error>,
     B::Error: Send,
-    T: DeserializeOwned + Send,
+    T: Send,
 {
     let reader = Reader { body, pending: BytesMut::new(), ready: VecDeque::new(), longest };
-    stream::unfold(Some(reader), |reader| async {
+    stream::unfold(Some(reader), move |reader| async move {
         let mut reader = reader?;
         match reader.next_line().await {
-            Ok(Some(line)) => match serde_json::from_slice(&line) {
+            Ok(Some(line)) => match read(&line) {
                 Ok(message) => Some((Ok(message), Some(reader))),
-                Err(why) => Some((Err(why.into()), None)),
+                Err(why) => Some((Err(why), None)),
             },
             Ok(None) => None,
             Err(why) => Some((Err(why), None)),
@@ -80,7 +84,8 @@ mod tests {
 
     async fn read(chunks: &[&'static str], longest: usize) -> Vec<Result<u32, Error>> {
         let frames: Vec<_> = chunks.iter().map(|chunk| Ok::<_, Error>(Frame::data(Bytes::from(*chunk)))).collect();
-        messages(StreamBody::new(stream::iter(frames)), longest).collect().await
+        let number = |line: &[u8]| Ok(serde_json::from_slice(line)?);
+        messages(StreamBody::new(stream::iter(frames)), longest, number).collect().await
     }
 
     #[tokio::test]

@@ -8,6 +8,17 @@
 //!
 //! Agents are as old as their pods, so a type here may gain optional fields and new commands, and must never
 //! lose or change one while a release that sends it is supported. This crate holds no behaviour.
+//!
+//! # What may be added within a version
+//!
+//! * *A field*, if whoever does not send it means something: `#[serde(default)]`. Readers pass over fields that they do not
+//!   know.
+//! * *A command.* An agent that does not know it answers [`Outcome::Refused`].
+//! * *A word* for an outcome, a kind or state of a job, or a trouble of a volume. Who does not know it reads `Unknown`.
+//!
+//! The words of [`topology::record::Phase`], of the states of data, standing and server, and of replication threads are
+//! what decisions rest on, and closed: another one is another [`WIRE_VERSION`]. `tests/v1` holds every message of version
+//! 1 as it was first released; a test holds today's types against them, in both directions.
 
 use serde::{Deserialize, Serialize};
 use topology::facts::MemberReport;
@@ -35,6 +46,12 @@ pub const QUIET_HEARTBEAT_MS: u64 = 10_000;
 /// How often, in milliseconds, a line of the report stream has what was measured with it, at most: three heartbeats. Who
 /// asks policies by it does so once a minute, and it is longer than everything else that a quiet stream carries.
 pub const SIGNALS_EVERY_MS: u64 = 30_000;
+/// All that can be relied upon in a line of the report stream of any version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The version of whoever speaks.
+    pub wire: u32,
+}
 
 /// One line of the report stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +156,9 @@ pub enum Command {
     },
     /// Undo a drain: open again. Only the record's primary obeys, and only while the record is Serving.
     Undrain,
+    /// A command that this agent does not know. It is refused, and never given.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Where a member's mysqld is to be found.
@@ -189,4 +209,7 @@ pub enum Outcome {
         /// What went wrong.
         error: String,
     },
+    /// What an agent of a later release says and this operator has no word for.
+    #[serde(other)]
+    Unknown,
 }

@@ -35,6 +35,9 @@ struct Arguments {
     /// Only kinds whose name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// For how many seconds what lasts is left so, rather than for up to nine as the seed decides.
+    #[arg(long)]
+    hold_s: Option<u64>,
     /// How many write at the same time.
     #[arg(long, default_value_t = 8)]
     writers: u64,
@@ -103,7 +106,8 @@ async fn play(env: &Arc<Environment>, arguments: &Arguments, kinds: &[Scenario],
             round.shuffle(&mut random);
         }
         let Some(kind) = round.pop() else { break };
-        let hold = Duration::from_millis(random.random_range(HOLD_MS));
+        let chosen = Duration::from_millis(random.random_range(HOLD_MS));
+        let hold = arguments.hold_s.map_or(chosen, Duration::from_secs);
         let run = survive(&cluster, kind, hold, load).await;
         let run = run.with_context(|| format!("fault {number}, {kind}, seed {}", arguments.seed))?;
         println!("  {number:>4}  {run}");

@@ -4,9 +4,11 @@
 //! there would be out of date, while they may rely on a primary's answers. It must therefore refuse them for a while, and
 //! must never be opened to readers under a claim that is no longer stored.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use topology::facts::ServerFacts;
 use topology::record::{Claim, Phase, Record};
 
@@ -34,20 +36,54 @@ pub(super) async fn readers(
     if !has_led {
         return opening::admit_readers(session).await;
     }
-    let (member, claim) = (Arc::clone(member), record.claim());
-    tokio::spawn(async move {
-        while is_wanted(&member, claim, running) {
-            tokio::select! {
-                () = tokio::time::sleep(FORMER_PRIMARY_AFTER) => {}
-                () = member.superseded(claim) => return,
-            }
-            match late(&member, claim, running).await {
-                Ok(()) => return,
-                Err(why) => tracing::warn!(%why, "applications cannot be let in yet"),
-            }
-        }
+    member.admission.begin(record.claim(), running, |until| {
+        let (member, claim) = (Arc::clone(member), record.claim());
+        tokio::spawn(async move { admit(&member, claim, running, until).await })
     });
     Ok(())
+}
+
+async fn admit(member: &Arc<Member>, claim: Claim, running: Running, mut until: Instant) {
+    while is_wanted(member, claim, running) {
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => {}
+            () = member.superseded(claim) => return,
+        }
+        match late(member, claim, running).await {
+            Ok(()) => return,
+            Err(why) => tracing::warn!(%why, "applications cannot be let in yet"),
+        }
+        until = Instant::now() + FORMER_PRIMARY_AFTER;
+    }
+}
+
+/// The one wait after which applications are let in.
+#[derive(Debug, Default)]
+pub struct Admission {
+    pending: Mutex<Option<Pending>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    epoch: u64,
+    running: Running,
+    until: Instant,
+    task: JoinHandle<()>,
+}
+
+impl Admission {
+    /// Begins to wait in the place of whoever waited before. A record of the same epoch, which a change of members
+    /// brings, does not make the wait longer: the process follows the same primary as before.
+    fn begin(&self, claim: Claim, running: Running, wait: impl FnOnce(Instant) -> JoinHandle<()>) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = pending.take();
+        let same = before.as_ref().filter(|before| before.epoch == claim.epoch && before.running == running);
+        let until = same.map_or_else(|| Instant::now() + FORMER_PRIMARY_AFTER, |same| same.until);
+        if let Some(before) = before {
+            before.task.abort();
+        }
+        *pending = Some(Pending { epoch: claim.epoch, running, until, task: wait(until) });
+    }
 }
 
 fn is_wanted(member: &Member, claim: Claim, running: Running) -> bool {
@@ -64,4 +100,34 @@ async fn late(member: &Member, claim: Claim, running: Running) -> Result<(), Sql
         member.changed.notify_one();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn two_records_in_a_row_wait_once_and_no_longer() {
+        let admission = Admission::default();
+        let running = Running { pid: 1, started_unix_ms: 1 };
+        let begin = |epoch, generation| {
+            let claim = Claim { epoch, phase: Phase::Serving, generation };
+            let mut until = None;
+            admission.begin(claim, running, |given| {
+                until = Some(given);
+                tokio::spawn(std::future::pending())
+            });
+            until.unwrap()
+        };
+        let task = || admission.pending.lock().unwrap().as_ref().unwrap().task.abort_handle();
+        let first = begin(7, 0);
+        let before = task();
+        assert_eq!(begin(7, 1), first, "the same primary");
+        while !before.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!task().is_finished());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(begin(8, 0) > first, "another one");
+    }
 }

@@ -27,6 +27,7 @@ use crate::data;
 use crate::member::Member;
 use crate::state::ChangeError;
 
+pub use admit::Admission;
 pub use drain::close_for_shutdown;
 pub use fence::fence;
 pub use lock::{Locks, run as keep_locks};
@@ -56,6 +57,9 @@ async fn outcome_of(member: &Arc<Member>, request: Request) -> Outcome {
         return refused(format!("this agent speaks wire version {WIRE_VERSION}, not {}", request.wire));
     }
     let revokes = matches!(request.command, Command::Freeze | Command::Fence);
+    if request.command == Command::Unknown {
+        return refused("this agent is of an earlier release and does not know this command");
+    }
     if let Err(outcome) = store_in_time(member, &request.record, revokes).await {
         return outcome;
     }
@@ -146,6 +150,7 @@ async fn in_turn(member: &Arc<Member>, record: &Record, command: Command) -> Out
         Command::Drain { .. } => drain::drain(member, record, patience).await,
         Command::Undrain => drain::undrain(member, record).await,
         Command::Store | Command::Freeze | Command::Fence => Outcome::Done,
+        Command::Unknown => refused("this agent does not know this command"),
     }
 }
 
@@ -157,7 +162,8 @@ fn members_alone(command: &Command) -> Option<String> {
         | Command::Clone { .. }
         | Command::Read { .. }
         | Command::Freeze
-        | Command::Fence => return None,
+        | Command::Fence
+        | Command::Unknown => return None,
         Command::Initialize => "makes no first data",
         Command::Trim { .. } => "has never led, so there is nothing to cut off",
         Command::Follow { .. } => "does not acknowledge, and is told to Read",
@@ -240,5 +246,6 @@ fn name(command: &Command) -> &'static str {
         Command::Fence => "fence",
         Command::Drain { .. } => "drain",
         Command::Undrain => "undrain",
+        Command::Unknown => "unknown",
     }
 }

@@ -42,7 +42,8 @@ pub fn verdict(record: &Record, open: bool, waiting: &[Waiting], accept: &Accept
             record.epoch, accept.epoch
         )));
     }
-    if open {
+    let blocked = waiting.iter().any(|waiting| matches!(waiting, Waiting::Acknowledgements { .. }));
+    if open && !blocked {
         let primary = &record.primary;
         return Some(Verdict::Failed(format!(
             "{primary} takes writes, so nothing has to be lost; nothing was changed"
@@ -105,6 +106,11 @@ mod tests {
         assert!(failure(&record(7, Phase::Serving), true, false).contains("takes writes"));
         assert!(failure(&record(9, Phase::Freezing), false, false).contains("epoch 9, not 7"));
         assert!(failure(&record(6, Phase::Serving), false, false).contains("epoch 6, not 7"));
+        let accept = AcceptLoss { epoch: 7, operation: "accept".to_owned() };
+        let alone = Waiting::Acknowledgements { needed: 1, present: 0, missing: vec!["shop-0".to_owned()] };
+        let serving = record(7, Phase::Serving);
+        assert_eq!(verdict(&serving, true, std::slice::from_ref(&alone), &accept, false), None, "writes wait");
+        assert!(matches!(verdict(&serving, true, &[alone], &accept, true), Some(Verdict::Failed(_))));
         assert_eq!(end(&record(7, Phase::Freezing), false, false), None, "it may yet come to wait");
         assert!(failure(&record(7, Phase::Freezing), false, true).contains("nothing was changed"));
     }

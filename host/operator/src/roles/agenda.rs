@@ -315,7 +315,7 @@ fn rebuilt(snapshot: &Snapshot, record: &Record, rebuild: &Rebuild, over: bool) 
     let job = report.and_then(|report| report.job.as_ref()).map(|job| &job.state);
     match job {
         _ if copied || !over => None,
-        Some(JobState::Running { .. }) => None,
+        Some(JobState::Running { .. } | JobState::Unknown) => None,
         Some(JobState::Failed { error }) => Some(End::failed(format!("{error}; the old data is still there"))),
         Some(JobState::Done) | None => {
             let why = "the copy could not be begun in time; the member's message in the cluster's status says why";

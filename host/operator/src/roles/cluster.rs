@@ -34,6 +34,7 @@ use super::observe::{address_of, observe};
 use super::outlook::Outlook;
 use super::publish::{Choice, Publisher};
 use super::record::{Records, ReplaceError, Versioned};
+use super::troubles::Troubles;
 use super::turn::{Sight, Turn, Turns};
 use super::wanted::{Wanted, wanted};
 use crate::Context;
@@ -66,6 +67,7 @@ pub struct Cluster {
     pub(super) drain_failed: Option<Instant>,
     pub(super) agenda: Agenda,
     pub(super) doubt: Doubt,
+    troubles: Troubles,
     written_by_us: Option<Versioned>,
     turns: Turns,
     loaded: bool,
@@ -100,6 +102,7 @@ impl Cluster {
             written_by_us: None,
             turns: Turns::default(),
             doubt: Doubt::default(),
+            troubles: Troubles::default(),
             loaded: false,
             answered_late: None,
             board: Board::default(),
@@ -199,7 +202,8 @@ impl Cluster {
         self.change_barrier =
             self.record.as_ref().and_then(|versioned| self.board.change_barrier(versioned.record.claim()));
         self.drain_failed = self.board.drain_failed();
-        let snapshot = observe(self, wanted);
+        let mut snapshot = observe(self, wanted);
+        self.troubles.measure(&mut snapshot, Instant::now());
         let open = open_primary(&snapshot).is_some();
         match (open, self.without_primary) {
             (true, _) => self.without_primary = None,

@@ -244,6 +244,9 @@ impl Errand {
             Outcome::Stale { stale } => Err(format!("{}: the agent has promised more: {stale}", self.order)),
             Outcome::Refused { reason } => Err(format!("{}: refused: {reason}", self.order)),
             Outcome::Failed { error } => Err(format!("{}: {error}", self.order)),
+            Outcome::Unknown => {
+                Err(format!("{}: its agent answers with what this version has no word for", self.order))
+            }
         }
     }
 

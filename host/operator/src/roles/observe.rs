@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use objects::api::labels;
 use topology::readers::{ReaderView, Readers};
-use topology::snapshot::{MemberView, PodFacts, Probe, Snapshot};
+use topology::snapshot::{MemberView, OtherVersion, PodFacts, Probe, Snapshot};
 
 use super::cluster::Cluster;
 use super::wanted::Wanted;
@@ -67,6 +67,7 @@ fn view(cluster: &Cluster, ordinal: u32, name: String) -> MemberView {
     let pod = cluster.context.cache.pod(&cluster.key.namespace, &name);
     // A cluster may be named as another's read replicas are.
     let pod = pod.filter(|pod| pod.labels().get(labels::CLUSTER) == Some(&cluster.key.name));
+    let mut other_version = None;
     let probe = match cluster.links.get(&name).map(crate::agents::Link::seen) {
         None | Some(Seen::NotProbed) => Probe::NotProbed,
         Some(Seen::Known { report, at, since }) => Probe::Known {
@@ -74,13 +75,22 @@ fn view(cluster: &Cluster, ordinal: u32, name: String) -> MemberView {
             age_ms: millis(at.elapsed()),
             connected_ms: millis(since.elapsed()),
         },
-        Some(Seen::Unreachable { since, tried, error }) => {
+        Some(Seen::Unreachable { since, tried, error, other_version: theirs }) => {
+            other_version = theirs.map(|agent| OtherVersion { agent, operator: wire::WIRE_VERSION });
             Probe::Unreachable { for_ms: millis(since.elapsed()), tried_ms: millis(tried.elapsed()), error }
         }
     };
     let available = cluster.is_available(&name);
-    let signals = cluster.links.get(&name).and_then(crate::agents::Link::measured);
-    MemberView { pod: pod.map(|pod| pod_facts(cluster, &pod)), probe, signals, available, ordinal, name }
+    MemberView {
+        pod: pod.map(|pod| pod_facts(cluster, &pod)),
+        probe,
+        signals: cluster.links.get(&name).and_then(crate::agents::Link::measured),
+        available,
+        trouble_ms: 0,
+        other_version,
+        ordinal,
+        name,
+    }
 }
 
 fn pod_facts(cluster: &Cluster, pod: &Pod) -> PodFacts {

@@ -45,6 +45,9 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// The reason of the Event about a read replica that is copied anew.
 const REPLACED: &str = "ReadReplicaReplaced";
 
+/// The reason of the Event about a member that is copied anew because it cannot go on with its data.
+const COPIED_ANEW: &str = "ReplicaCopiedAnew";
+
 /// An answer, whoever gave it, and what the guard made of it.
 #[derive(Debug, Clone)]
 pub struct Choice {
@@ -342,6 +345,9 @@ impl Publisher {
             Waiting::Adoption { found: None, .. } => Some(("RecordMissing", waiting.to_string())),
             Waiting::Adoption { found: Some(_), .. } => Some(("RecordStale", waiting.to_string())),
             Waiting::Foreign { .. } => Some(("ForeignData", waiting.to_string())),
+            Waiting::Version { .. } => Some(("AgentVersion", waiting.to_string())),
+            Waiting::Unfit { held_back: None, .. } => Some((COPIED_ANEW, waiting.to_string())),
+            Waiting::Unfit { held_back: Some(_), .. } => Some(("ReplicaUnfit", waiting.to_string())),
             Waiting::Replaced { .. } => Some((REPLACED, waiting.to_string())),
             _ => None,
         });
@@ -352,7 +358,7 @@ impl Publisher {
             self.pending = urgent.as_ref().map(|(_, note)| (note.clone(), Instant::now()));
         }
         // A copy begins at once, and then the reason for it is gone.
-        let at_once = urgent.as_ref().is_some_and(|(reason, _)| *reason == REPLACED);
+        let at_once = urgent.as_ref().is_some_and(|(reason, _)| [REPLACED, COPIED_ANEW].contains(reason));
         let lasts = at_once || self.pending.as_ref().is_some_and(|(_, since)| since.elapsed() >= WORTH_TELLING);
         let Some((reason, note)) = urgent.filter(|(_, note)| lasts && self.told.as_ref() != Some(note)) else { return };
         let epoch = snapshot.record.as_ref().map_or(0, |record| record.epoch);

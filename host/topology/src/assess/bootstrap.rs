@@ -109,6 +109,9 @@ fn initialize(snapshot: &Snapshot, record: &Record, primary: &MemberView) -> Ass
             assessment.waiting.push(waiting_for(primary, format!("initializing failed: {error}")));
             make(snapshot, record, primary, &mut assessment);
         }
+        Some(JobState::Unknown) => {
+            assessment.waiting.push(waiting_for(primary, "initializing, in a state without a word here".to_owned()))
+        }
         Some(JobState::Done) => {
             assessment.waiting.push(waiting_for(primary, "starting mysqld".to_owned()));
             command(&mut assessment, primary, Order::Start);

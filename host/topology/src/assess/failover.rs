@@ -11,6 +11,7 @@ use crate::plan::{Order, Step, claim, claim_without};
 use crate::quorum::{Quorum, TooFew, candidates, last_primary, quorum, voters};
 use crate::record::{Phase, Record};
 use crate::snapshot::{MemberView, Probe, Snapshot};
+use crate::trouble::{Trouble, trouble};
 
 use super::maintain::{command, maintain};
 use super::{Asked, Assessment, Waiting, readers};
@@ -63,6 +64,9 @@ pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
             maintain(snapshot, record, &mut assessment);
             readers::care_for(snapshot, record, primary, &mut assessment);
             switchover(snapshot, record, primary, &mut assessment);
+            if let Some(step) = go_on_without(snapshot, record, facts) {
+                (assessment.steps, assessment.question) = (vec![step], None);
+            }
             assessment
         }
         (_, Some(ServerState::Running(facts))) => closed(snapshot, record, primary, facts),
@@ -103,7 +107,7 @@ fn is_stuck_alone(snapshot: &Snapshot, record: &Record, primary: &MemberView) ->
     let stuck = match primary.volume_trouble() {
         Some(VolumeTrouble::Stalled { for_ms }) => *for_ms >= STALLED_MS,
         Some(VolumeTrouble::Failed { .. }) => true,
-        None => false,
+        Some(VolumeTrouble::Unknown) | None => false,
     };
     let replicas = voters(snapshot, record).filter(|member| member.name != record.primary);
     let well = replicas.filter(|member| {
@@ -201,6 +205,13 @@ fn lost(snapshot: &Snapshot, record: &Record, because: String) -> Assessment {
             Assessment { steps: revive(snapshot, record), waiting, ..Assessment::default() }
         }
     }
+}
+
+/// An open primary whose commits wait, and too few members to freeze: nothing can change until some are back, or until
+/// somebody accepts to go on without them. Then the primary is opened again in an epoch whose record says so.
+fn go_on_without(snapshot: &Snapshot, record: &Record, primary: &ServerFacts) -> Option<Step> {
+    let blocked = primary.semi_sync.clients < record.effective_acks();
+    (blocked && expected(snapshot, record).is_err()).then(|| accepted(snapshot, record)).flatten()
 }
 
 /// The claim of an epoch whose freeze may do without those who cannot be part of it now, if somebody accepts in so many
@@ -324,7 +335,9 @@ pub(super) fn promoting(snapshot: &Snapshot, record: &Record) -> Assessment {
         Some(Probe::Known { .. }) if !chosen.is_some_and(|member| member.votes_in(record)) => {
             Some(format!("the data of {} is not what the record knows", record.primary))
         }
-        Some(Probe::Known { .. }) => chosen.and_then(|chosen| unobtainable(snapshot, record, chosen)),
+        Some(Probe::Known { .. }) => {
+            chosen.and_then(|chosen| unobtainable(snapshot, record, chosen).or_else(|| unable(snapshot, chosen)))
+        }
         Some(Probe::Unreachable { .. } | Probe::NotProbed) => None,
     };
     if let Some(because) = gone {
@@ -364,10 +377,16 @@ fn unobtainable(snapshot: &Snapshot, record: &Record, chosen: &MemberView) -> Op
     (!missing.is_empty()).then(|| format!("{} was chosen with {missing}, which nobody holds any more", chosen.name))
 }
 
+/// Why a chosen primary can never open: it has what it needs, and its applier ends on it.
+fn unable(snapshot: &Snapshot, chosen: &MemberView) -> Option<String> {
+    let stuck = trouble(snapshot, chosen).filter(|trouble| matches!(trouble, Trouble::Applier { .. }))?;
+    (chosen.trouble_ms >= UNOBTAINABLE_MS).then(|| format!("{} was chosen and cannot open: {stuck}", chosen.name))
+}
+
 /// Another member that holds all that the chosen one must have.
 fn most_advanced(snapshot: &Snapshot, record: &Record) -> Option<String> {
     let others = voters(snapshot, record).filter(|member| member.name != record.primary);
-    let holders = others.filter_map(|member| Some((member, member.server()?.known())));
+    let holders = others.filter_map(|member| Some((member, member.hands_on()?)));
     let lacking = holders.map(|(member, known)| (record.base.subtract(&known).count(), member));
     lacking.min_by_key(|(lacking, member)| (*lacking, member.ordinal)).map(|(_, member)| member.name.clone())
 }

@@ -3,12 +3,15 @@
 //!
 //! Nothing here moves a role. One change of the record at a time, and none that lowers what was promised.
 
+mod mend;
+
 use crate::facts::{DataState, JobKind, JobState, MemberReport, ServerFacts, ServerState, Standing, ThreadState};
 use crate::gtid::GtidSet;
 use crate::plan::{Order, Step};
 use crate::quorum::{errant_transactions, given_up_transactions, illegal_transactions};
 use crate::record::{Member, Phase, Record};
 use crate::snapshot::{MemberView, Snapshot};
+use crate::trouble::trouble;
 
 use super::membership::{self, acknowledging};
 use super::{Assessment, Waiting, spread};
@@ -69,7 +72,7 @@ struct Care<'a> {
 impl Care<'_> {
     fn take(&self, assessment: &mut Assessment, cloning: &mut bool) {
         let Some(report) = self.member.report() else { return };
-        if let Some(stage) = running_job(self.member) {
+        if let Some(stage) = under_way(report) {
             self.wait(assessment, stage);
             return;
         }
@@ -94,7 +97,11 @@ impl Care<'_> {
                 self.rebuild(assessment, cloning, "somebody asked for a new copy of its data");
             }
             (DataState::Ready { .. }, ServerState::Running(facts)) => self.keep(facts, assessment, cloning),
-            (DataState::Ready { .. }, ServerState::Stopped { .. }) => self.start(report, assessment),
+            (DataState::Ready { .. }, ServerState::Stopped { .. }) => {
+                if !self.mend(assessment, cloning) {
+                    self.start(report, assessment);
+                }
+            }
             (DataState::Ready { .. }, ServerState::Starting) => self.wait(assessment, "starting mysqld".to_owned()),
             (DataState::Ready { .. }, ServerState::Unresponsive { .. }) => {
                 self.wait(assessment, "its mysqld does not answer".to_owned());
@@ -145,8 +152,8 @@ impl Care<'_> {
     /// Whether the chosen primary has to fetch something that no running server has, and this one does. Then its tail is
     /// the smaller matter: it is rebuilt away afterwards.
     fn holds_what_is_missing(&self) -> bool {
-        let running = self.snapshot.members.iter().filter_map(MemberView::server);
-        let running = running.fold(GtidSet::new(), |all, facts| all.union(&facts.known()));
+        let running = self.snapshot.members.iter().filter_map(MemberView::hands_on);
+        let running = running.fold(GtidSet::new(), |all, held| all.union(&held));
         let missing = self.record.base.subtract(&running);
         self.member.known_transactions().is_some_and(|held| !held.intersect(&missing).is_empty())
     }
@@ -158,6 +165,9 @@ impl Care<'_> {
             return;
         }
         if !self.primary_facts.open && self.record.phase == Phase::Serving {
+            return;
+        }
+        if self.mend(assessment, cloning) {
             return;
         }
         if !replicates_from(self.member, self.primary) {
@@ -249,8 +259,10 @@ impl Care<'_> {
         let needed = self.record.effective_acks() as usize;
         let acknowledging = acknowledging(self.snapshot, self.record);
         let others = acknowledging.iter().filter(|name| **name != self.member.name).count();
-        // One that is left out already gives no acknowledgement that would be missed, and will not either.
+        // One that is left out already gives no acknowledgement that would be missed, and will not either. One that cannot
+        // go on with its data will not be mended by waiting; where nobody else acknowledges, writes wait for its copy.
         let left_out = others == acknowledging.len() && !illegal_transactions(self.record, self.member).is_empty();
+        let left_out = left_out || trouble(self.snapshot, self.member).is_some();
         (others < needed && !left_out).then(|| {
             format!("is copied anew once {needed} other replicas acknowledge, or writes would stop; {others} do")
         })
@@ -259,11 +271,13 @@ impl Care<'_> {
     /// Copies a healthy member, unless the copy would not be kept; a replica rather than the primary. One copy at a time:
     /// a donor serves one.
     fn rebuild(&self, assessment: &mut Assessment, cloning: &mut bool, why: &str) {
-        let failed = self.member.report().and_then(|report| report.job.as_ref()).and_then(|job| match &job.state {
-            JobState::Failed { error } => Some(error.clone()),
-            JobState::Running { .. } | JobState::Done => None,
-        });
+        let failed = mend::failed_copy(self.member);
+        let pause = failed.and_then(|_| mend::pause_after_failures(self.snapshot, self.member));
         let why = failed.map_or_else(|| why.to_owned(), |error| format!("{why}; the last copy failed: {error}"));
+        if let Some(seconds) = pause {
+            self.wait(assessment, format!("{why}; the next one begins {seconds} s after that"));
+            return;
+        }
         if self.snapshot.is_surplus(&self.member.name) {
             self.wait(assessment, format!("{why}; it is being removed, so nothing is copied"));
             return;
@@ -273,6 +287,10 @@ impl Care<'_> {
             return;
         }
         *cloning = true;
+        self.copy(assessment);
+    }
+
+    fn copy(&self, assessment: &mut Assessment) {
         command(assessment, self.member, Order::Clone { donor: self.donor() });
     }
 
@@ -281,7 +299,9 @@ impl Care<'_> {
             candidate.name != self.record.primary
                 && candidate.name != self.member.name
                 && candidate.in_good_standing(self.record)
+                && candidate.volume_trouble().is_none()
                 && replicates_from(candidate, self.primary)
+                && mend::applies(candidate)
         });
         replica.unwrap_or(self.primary).name.clone()
     }
@@ -302,11 +322,17 @@ impl Care<'_> {
     }
 }
 
-fn running_job(member: &MemberView) -> Option<String> {
-    let job = member.report()?.job.as_ref()?;
-    let JobState::Running { stage } = &job.state else { return None };
+/// What a member is busy with, in words. Something that this version has no word for may be that.
+pub(super) fn under_way(report: &MemberReport) -> Option<String> {
+    let job = report.job.as_ref()?;
+    let stage = match &job.state {
+        JobState::Running { stage } => stage.as_str(),
+        JobState::Unknown => "in a state that this version has no word for",
+        JobState::Done | JobState::Failed { .. } => return None,
+    };
     Some(match job.kind {
         JobKind::Initialize => format!("initializing: {stage}"),
         JobKind::Clone => format!("copying the data: {stage}"),
+        JobKind::Unknown => format!("busy with something that this version has no word for: {stage}"),
     })
 }

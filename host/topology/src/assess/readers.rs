@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{DataState, JobKind, JobState, MemberReport, ServerFacts, ServerState, ThreadState};
+use crate::facts::{DataState, JobState, MemberReport, ServerFacts, ServerState, ThreadState};
 use crate::plan::{Order, Step};
 use crate::quorum::illegal_transactions;
 use crate::readers::{ReaderView, feeds, lag_of, primary_feeds};
 use crate::record::Record;
 use crate::snapshot::{MemberView, Snapshot};
 
+use super::maintain::under_way;
 use super::{Assessment, Waiting};
 
 /// How long, in milliseconds, a source may be without its primary before its readers are moved: after a failover
@@ -70,7 +71,7 @@ struct Care<'a, 'b> {
 impl<'a> Care<'a, '_> {
     fn take(&mut self, reader: &ReaderView) {
         let Some(report) = reader.report() else { return };
-        if let Some(stage) = running_job(report) {
+        if let Some(stage) = under_way(report) {
             self.wait(reader, stage);
             return;
         }
@@ -202,7 +203,7 @@ impl<'a> Care<'a, '_> {
     fn copy(&mut self, reader: &ReaderView, report: &MemberReport, why: &str) -> String {
         let failed = report.job.as_ref().and_then(|job| match &job.state {
             JobState::Failed { error } => Some(format!("; the last copy failed: {error}")),
-            JobState::Running { .. } | JobState::Done => None,
+            JobState::Running { .. } | JobState::Done | JobState::Unknown => None,
         });
         let why = format!("{why}{}", failed.unwrap_or_default());
         let Some(donor) = self.best_source() else {
@@ -243,13 +244,4 @@ enum Distance {
     Far,
     /// More.
     Behind,
-}
-
-fn running_job(report: &MemberReport) -> Option<String> {
-    let job = report.job.as_ref()?;
-    let JobState::Running { stage } = &job.state else { return None };
-    Some(match job.kind {
-        JobKind::Initialize => format!("initializing: {stage}"),
-        JobKind::Clone => format!("copying the data: {stage}"),
-    })
 }

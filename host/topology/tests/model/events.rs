@@ -52,6 +52,8 @@ pub enum Event {
     /// Every mysqld and agent ends.
     EndAll,
     Wipe(usize),
+    /// A row of a replica is not what the next transactions expect: its applier ends on them.
+    Break(usize),
     /// A pod is replaced on its volume: mysqld ends in an orderly way where no commit waits.
     ReplacePod(usize),
     DeletePod(usize),
@@ -124,6 +126,7 @@ const ENDS: Table = &[
     (4, |one, two| Event::LosePower(one, usize::from(two) % 3)),
     (2, |one, _| Event::EndAgent(one)),
     (2, |one, _| Event::Wipe(one)),
+    (2, |one, _| Event::Break(one)),
     (1, |_, _| Event::EndAll),
     (1, |one, _| Event::ReplacePod(one)),
     (1, |one, _| Event::DeletePod(one)),

@@ -132,6 +132,7 @@ impl World {
             Event::PowerOn(member) => self.members[at(member)].powered = true,
             Event::EndAll => (0..members).for_each(|member| self.end_agent(member)),
             Event::Wipe(member) => self.wipe_within_promise(at(member)),
+            Event::Break(member) => self.break_within_promise(at(member)),
             Event::DeletePod(member) => self.members[at(member)].terminating = true,
             Event::ReplacePod(member) => self.replace_pod(at(member)),
             Event::CutMembers(one, other) => self.cut(Place::Member(at(one)), Place::Member(at(other))),
@@ -159,17 +160,35 @@ impl World {
         !self.cut.is_empty() || self.members.iter().any(|member| member.mysqld.is_none() || !member.powered)
     }
 
-    /// At most k members lose their data for good: more is promised to nobody.
+    /// At most k members lose their data for good, or can execute no more of it: more is promised to nobody.
     fn wipe_within_promise(&mut self, member: usize) {
-        let promised = self.api.record.as_ref().map_or(0, |record| record.acks as usize);
-        let votes = |world: &Self| {
-            let record = world.api.record.as_ref();
-            record.is_some_and(|record| record.incarnation_of(&name(member)) == world.members[member].incarnation())
-        };
-        if self.wiped() + usize::from(votes(self)) <= promised {
+        if self.may_lose(member) {
             self.counts.wipes += 1;
             self.wipe(member);
         }
+    }
+
+    /// Who leads, or may, applies nothing that could go wrong. Where no replica can be spared a person has to ask for the
+    /// copy, and there is none here.
+    fn break_within_promise(&mut self, member: usize) {
+        let leads = self.members[member].was_opened || self.members[member].led_last();
+        let spare = self.api.record.as_ref().is_some_and(|record| record.members.len() > record.acks as usize + 1);
+        if self.may_lose(member)
+            && !leads
+            && spare
+            && let Some(data) = &mut self.members[member].data
+        {
+            data.broken = true;
+            self.counts.breaks += 1;
+        }
+    }
+
+    fn may_lose(&self, member: usize) -> bool {
+        let Some(record) = &self.api.record else { return false };
+        let votes = |index: usize| record.incarnation_of(&name(index)) == self.members[index].incarnation();
+        let broken = |index: &usize| self.members[*index].data.as_ref().is_some_and(|data| data.broken);
+        let broken = (0..self.members.len()).filter(|index| *index != member && votes(*index)).filter(broken);
+        self.wiped() + broken.count() + usize::from(votes(member)) <= record.acks as usize
     }
 
     fn replace_pod(&mut self, member: usize) {

@@ -39,6 +39,8 @@ pub struct Data {
     pub source: Option<Index>,
     /// Whether a mysqld has answered on it: until then nobody can read what it holds.
     pub answered: bool,
+    /// Whether its applier ends on an error whenever it is started: a row is not what it should be.
+    pub broken: bool,
 }
 
 impl Data {
@@ -55,6 +57,7 @@ impl Data {
             synced: 0,
             source: None,
             answered: false,
+            broken: false,
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A commit is in the binary log, and may be sent, before the engine has it; the engine commits it, and its client
 //! hears OK, when enough replicas acknowledged it. What waits when mysqld dies is committed by the next start.
-//! A replica acknowledges what is in its relay log, on the disk or not. Left out: XA, encryption, purged logs, applier
-//! errors, a link that works in one direction only.
+//! A replica acknowledges what is in its relay log, on the disk or not, and whether or not its applier can execute it.
+//! Left out: XA, encryption, purged logs, data that mysqld does not start on, a link that works in one direction only.
 
 use super::agent::Task;
 use super::member::{Connection, Index, Mysqld, Receiver, Work, name};
@@ -213,7 +213,7 @@ impl World {
     pub fn apply(&mut self, index: Index, most: usize) {
         let member = &mut self.members[index];
         let (Some(mysqld), Some(data)) = (&member.mysqld, &mut member.data) else { return };
-        if !mysqld.applies || mysqld.is_open() || data.committed < data.binlog.len() {
+        if !mysqld.applies || data.broken || mysqld.is_open() || data.committed < data.binlog.len() {
             return;
         }
         for next in data.relay.drain(..most.min(data.relay.len())) {

@@ -15,6 +15,7 @@ use topology::plan::{Step, plan};
 use topology::readers::Readers;
 use topology::record::{Claim, Phase, Record};
 use topology::snapshot::{MemberView, Pace, PodFacts, Probe, Snapshot, Switchover};
+use topology::trouble::trouble;
 use uuid::Uuid;
 
 use super::member::{Index, address, name};
@@ -191,7 +192,7 @@ impl World {
             left_ms: wish.until.saturating_sub(self.now),
         });
         let raised = acting.raised.as_ref().filter(|(under, _)| Some(*under) == claim);
-        Snapshot {
+        let mut snapshot = Snapshot {
             namespace: String::new(),
             cluster: "shop".to_owned(),
             now_unix_ms: self.now,
@@ -211,7 +212,14 @@ impl World {
             drain_failed_ms: None,
             change_barrier: raised.map(|(_, barrier)| barrier.clone()),
             record,
+        };
+        // The least patience here too: a trouble has always lasted.
+        let lasting = snapshot.members.iter().map(|view| u64::from(trouble(&snapshot, view).is_some()) * 60_000);
+        let lasting: Vec<_> = lasting.collect();
+        for (view, trouble_ms) in snapshot.members.iter_mut().zip(lasting) {
+            view.trouble_ms = trouble_ms;
         }
+        snapshot
     }
 
     fn view(&self, operator: &Operator, index: Index, claim: Option<Claim>) -> MemberView {
@@ -235,7 +243,16 @@ impl World {
         };
         let busy = operator.busy.get(&index).filter(|(_, _, since)| self.now - since < PATIENCE);
         let available = busy.is_none_or(|(under, ..)| Some(*under) != claim);
-        MemberView { name: name(index), ordinal: index as u32, pod: Some(pod), probe, signals: None, available }
+        MemberView {
+            name: name(index),
+            ordinal: index as u32,
+            pod: Some(pod),
+            probe,
+            signals: None,
+            available,
+            trouble_ms: 0,
+            other_version: None,
+        }
     }
 
     /// What somebody asked for is so, or cannot be so any more.

@@ -41,6 +41,8 @@ impl Member {
             job: self.work.as_ref().map(job),
             config_error: None,
             volume: None,
+            ends: None,
+            copies: None,
         };
         rules.tamper_report(&mut report);
         report
@@ -80,13 +82,14 @@ impl Member {
             Receiver::Connecting => (ThreadState::Connecting, None),
             Receiver::On(connection) => (ThreadState::On, Some(connection)),
         };
+        let broken = self.data.as_ref().is_some_and(|data| data.broken);
         Replication {
             source_host: address(source),
             source_uuid: connection.map(|connection| uuid(connection.server)),
             receiver,
             receiver_error: String::new(),
-            applier: if mysqld.applies { ThreadState::On } else { ThreadState::Off },
-            applier_error: String::new(),
+            applier: if mysqld.applies && !broken { ThreadState::On } else { ThreadState::Off },
+            applier_error: if broken { "1062: a row is there already".to_owned() } else { String::new() },
             acknowledges: connection.is_some_and(|connection| connection.acknowledges),
             lag_s: None,
             delay_s: 0,

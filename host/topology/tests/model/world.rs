@@ -48,6 +48,7 @@ pub struct Counts {
     pub copies: u64,
     pub overlapping_faults: u64,
     pub wipes: u64,
+    pub breaks: u64,
     pub lost_records: u64,
 }
 
@@ -60,6 +61,7 @@ impl Counts {
         self.copies += other.copies;
         self.overlapping_faults += other.overlapping_faults;
         self.wipes += other.wipes;
+        self.breaks += other.breaks;
         self.lost_records += other.lost_records;
     }
 }

@@ -7,6 +7,7 @@ mod alone;
 mod bad_input;
 mod control;
 mod faults;
+mod mend;
 mod operator;
 mod policies;
 mod policy_life;

@@ -17,7 +17,8 @@ fn entry<Q: DecisionKind>(name: &str, answer: Q::Answer) -> Entry<Q> {
         digest: "sha256:01".to_owned(),
         source: Source::Configured,
     };
-    let decision = Decision { answer, by, failures: Vec::new(), fuel: 7, took_micros: 9, attempts: Vec::new() };
+    let decision =
+        Decision { answer, by, failures: Vec::new(), fuel: 7, took_micros: 9, attempts: Vec::new(), breaker: None };
     Entry::new("1".to_owned(), question, &decision, &Limits::default())
 }
 

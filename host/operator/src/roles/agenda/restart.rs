@@ -80,6 +80,8 @@ mod tests {
             probe: Probe::NotProbed,
             signals: None,
             available: true,
+            trouble_ms: 0,
+            other_version: None,
         };
         Snapshot {
             namespace: "default".to_owned(),

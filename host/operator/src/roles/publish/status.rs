@@ -5,9 +5,11 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use objects::api::{MemberRole, MemberStatus, MysqlClusterStatus, PoliciesStatus};
-use objects::conditions::{Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, ROLLOUT_PENDING, Status, WRITES_BLOCKED};
+use objects::conditions::{
+    DATA_INTACT, Finding, POLICY_READY, PRIMARY_AVAILABLE, READY, ROLLOUT_PENDING, Status, WRITES_BLOCKED,
+};
 use topology::assess::{Assessment, Waiting};
-use topology::facts::{ServerFacts, ThreadState};
+use topology::facts::{JobKind, JobState, ServerFacts, ThreadState};
 use topology::gtid::GtidSet;
 use topology::record::Record;
 use topology::snapshot::{MemberView, Probe, Snapshot};
@@ -91,6 +93,7 @@ pub(super) fn lag(snapshot: &Snapshot, facts: &ServerFacts) -> Option<i64> {
 pub(super) fn message(assessment: &Assessment, board: &Board, name: &str, probe: &Probe) -> Option<String> {
     let waiting = assessment.waiting.iter().find_map(|waiting| match waiting {
         Waiting::Member { member: who, why } if who == name => Some(why.clone()),
+        Waiting::Unfit { member: who, .. } if who == name => Some(waiting.to_string()),
         Waiting::Errant { member: who, .. } | Waiting::GivenUp { member: who, .. } if who == name => {
             Some(waiting.to_string())
         }
@@ -139,6 +142,7 @@ pub(super) fn conditions(
     let all = ready as u32 == snapshot.desired.replicas;
     let blocked = assessment.waiting.iter().find(|waiting| matches!(waiting, Waiting::Acknowledgements { .. }));
     let quorum = waits_for_quorum(assessment);
+    let unspoken = assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Version { .. }));
     let problem = policies.problem().map(ToOwned::to_owned);
     let failed = policies.failed().map(ToOwned::to_owned);
     let breaker = policies.breaker().map(ToOwned::to_owned);
@@ -155,6 +159,7 @@ pub(super) fn conditions(
     let leave = voting.any(|member| snapshot.is_surplus(&member.name));
     vec![
         match (all, open) {
+            _ if unspoken => said(READY, false, "AgentVersion", why.clone()),
             (true, Some(primary)) if leave => {
                 said(READY, true, "MembersLeaving", format!("{primary} takes writes; members are being removed: {why}"))
             }
@@ -168,6 +173,9 @@ pub(super) fn conditions(
             (false, Some(_)) => said(READY, false, "MembersMissing", why.clone()),
         },
         match open {
+            _ if unspoken => {
+                Finding::new(PRIMARY_AVAILABLE, Status::Unknown, "AgentVersion", why).over(before, None, &now)
+            }
             Some(primary) => said(PRIMARY_AVAILABLE, true, "PrimaryOpen", format!("{primary} takes writes")),
             None if quorum => said(PRIMARY_AVAILABLE, false, "NoQuorum", format!("{why}. {}", way_out(snapshot))),
             None => said(PRIMARY_AVAILABLE, false, "NoPrimary", why),
@@ -184,6 +192,7 @@ pub(super) fn conditions(
             (None, None, None) => said(POLICY_READY, true, "InForce", in_force()),
         },
         rollout(&snapshot.cluster, &assessment.upkeep).over(before, None, &now),
+        data_intact(snapshot, assessment).over(before, None, &now),
     ]
 }
 
@@ -203,6 +212,37 @@ pub(super) fn without_lag(status: &MysqlClusterStatus) -> MysqlClusterStatus {
     let readers = status.read_replicas.iter_mut().flat_map(|readers| &mut readers.members);
     status.members.iter_mut().chain(readers).for_each(|member| member.lag_transactions = None);
     status
+}
+
+/// Whether every member can go on with its data. A volume that takes no writes comes first: nothing else can be mended on
+/// it, and only a person makes room.
+fn data_intact(snapshot: &Snapshot, assessment: &Assessment) -> Finding {
+    let members = snapshot.members.iter();
+    let volumes = members.filter_map(|member| Some((&member.name, member.volume_trouble()?)));
+    let volumes = volumes.map(|(name, trouble)| {
+        format!("{name}: {trouble}. Make room on it or give it a larger volume; nothing is copied to it meanwhile")
+    });
+    let unfit = assessment.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Unfit { .. }));
+    let unfit = unfit.map(ToString::to_string);
+    let copied = snapshot.members.iter().filter(|member| is_copied_anew(snapshot, member));
+    let copied = copied.map(|member| format!("the data of {} is being replaced by a copy", member.name));
+    for (reason, what) in [
+        ("VolumeTakesNoWrites", volumes.collect::<Vec<_>>()),
+        ("ReplicaUnfit", unfit.collect()),
+        ("CopyingAnew", copied.collect()),
+    ] {
+        if !what.is_empty() {
+            return Finding::new(DATA_INTACT, Status::False, reason, what.join("; "));
+        }
+    }
+    Finding::new(DATA_INTACT, Status::True, "AllIntact", "every member that answers can go on with its data")
+}
+
+/// Whether a member that votes is receiving a copy in the place of its data.
+fn is_copied_anew(snapshot: &Snapshot, member: &MemberView) -> bool {
+    let job = member.report().and_then(|report| report.job.as_ref());
+    let copies = job.is_some_and(|job| job.kind == JobKind::Clone && matches!(job.state, JobState::Running { .. }));
+    copies && snapshot.record.as_ref().is_some_and(|record| record.incarnation_of(&member.name).is_some())
 }
 
 /// Whether pods are to be made anew, whose, and what is waited for.
