@@ -85,6 +85,11 @@ programs_directory() {
         sha256sum | cut -c1-16)"
 }
 
+# A directory of its own: another S3 server must not make anybody build Kubernetes again.
+s3_directory() {
+    printf '%s/bin-s3/%s' "$cache" "$(cat "$here"/go/versitygw/go.{mod,sum} | sha256sum | cut -c1-16)"
+}
+
 go_build() { # MODULE OUTPUT PACKAGE...
     local module=$1 output=$2 flags='-s -w'
     shift 2
@@ -122,6 +127,10 @@ go_programs() {
         musl-gcc -static -Os -s -o "$directory/pause.part" "$here/pause.c"
         mv "$directory/pause.part" "$directory/pause"
     fi
+    rm -rf "$directory/.part"
+    directory=$(s3_directory)
+    mkdir -p "$directory"
+    build_into "$directory" versitygw versitygw github.com/versity/versitygw/cmd/versitygw
     rm -rf "$directory/.part"
 }
 

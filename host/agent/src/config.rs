@@ -142,6 +142,11 @@ impl Config {
         self.data.join("mysql.scratch")
     }
 
+    /// The copy from which a backup is being sent.
+    pub fn backup_datadir(&self) -> PathBuf {
+        self.data.join("mysql.backup")
+    }
+
     /// The agent's own directory on the volume.
     pub fn own_dir(&self) -> PathBuf {
         self.data.join("grampus")

@@ -33,7 +33,18 @@ pub async fn initialize(member: Arc<Member>) -> anyhow::Result<()> {
         durable::remove_tree(&new)?;
         return Err(why);
     }
-    let config = Arc::clone(config);
+    put_in_place(&member).await?;
+    stage("starting mysqld");
+    member.ensure_started().await?;
+    Ok(())
+}
+
+/// Makes the new directory the first data of the cluster.
+///
+/// # Errors
+/// In words.
+pub async fn put_in_place(member: &Member) -> anyhow::Result<()> {
+    let config = Arc::clone(&member.config);
     let incarnation = tokio::task::spawn_blocking(move || {
         let incarnation = data::complete(&config.new_datadir())?;
         data::swap(&config)?;
@@ -45,8 +56,6 @@ pub async fn initialize(member: Arc<Member>) -> anyhow::Result<()> {
     // The first data of a cluster has forgotten nothing: there is nothing before it.
     let proved = member.proved_now();
     member.state.change_own(|remembered| remembered.proved = proved).await?;
-    stage("starting mysqld");
-    member.ensure_started().await?;
     Ok(())
 }
 
@@ -84,10 +93,14 @@ pub async fn make(
 }
 
 /// A file with passwords that lives no longer than it is needed.
-struct SecretFile<'a>(&'a Path);
+pub struct SecretFile<'a>(&'a Path);
 
 impl<'a> SecretFile<'a> {
-    fn write(path: &'a Path, text: &str) -> std::io::Result<Self> {
+    /// Writes it for the owner alone.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn write(path: &'a Path, text: &str) -> std::io::Result<Self> {
         fs::write(path, "")?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         fs::write(path, text)?;

@@ -4,6 +4,7 @@
 //! that concerns another member: who leads is in the record, and the record is the operator's to change.
 
 mod alone;
+mod backups;
 mod binlog;
 mod certificates;
 mod clone;
@@ -20,6 +21,7 @@ mod my_cnf;
 mod operators;
 mod probes;
 mod reap;
+mod restore;
 mod server;
 mod signals;
 mod sql;

@@ -16,6 +16,7 @@ use topology::record::Claim;
 use topology::signals::Signals;
 use uuid::Uuid;
 
+use crate::backups::Backups;
 use crate::commands::Admission;
 use crate::config::Config;
 use crate::door::Door;
@@ -74,6 +75,8 @@ pub struct Member {
     pub volume: Volume,
     /// What was last measured.
     pub signals: watch::Sender<Option<Arc<Signals>>>,
+    /// The backup that is being made from it.
+    pub backups: Backups,
     asks: mpsc::UnboundedSender<oneshot::Sender<()>>,
     starting: tokio::sync::Mutex<()>,
     opened_pid: AtomicU32,
@@ -141,6 +144,7 @@ impl Member {
             changed: Notify::new(),
             volume: Volume::default(),
             signals: watch::Sender::default(),
+            backups: Backups::default(),
             asks,
             starting: tokio::sync::Mutex::default(),
             opened_pid: AtomicU32::new(0),

@@ -18,8 +18,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use topology::facts::MemberReport;
 use topology::signals::Signals;
-use wire::{Heartbeat, QUIET_HEARTBEAT_MS, Request, Response, SIGNALS_EVERY_MS, WIRE_VERSION};
+use wire::{
+    BackupAnswer, BackupCall, Heartbeat, QUIET_HEARTBEAT_MS, Request, Response, SIGNALS_EVERY_MS, WIRE_VERSION,
+};
 
+use crate::backups;
 use crate::commands;
 use crate::member::Member;
 use crate::operators::Listening;
@@ -75,6 +78,7 @@ fn router(member: Arc<Member>) -> Router {
         .route("/v1/reports", get(reports))
         .route("/v1/report", get(report))
         .route("/v1/commands", post(command))
+        .route("/v1/backup", post(backup))
         .layer(axum::extract::DefaultBodyLimit::max(LONGEST_REQUEST))
         .with_state(member)
 }
@@ -88,6 +92,10 @@ async fn report(State(member): State<Arc<Member>>) -> Json<Heartbeat> {
 async fn command(State(member): State<Arc<Member>>, Json(request): Json<Request>) -> Json<Response> {
     member.operators.commands();
     Json(commands::obey(member, request).await)
+}
+
+async fn backup(State(member): State<Arc<Member>>, Json(call): Json<BackupCall>) -> Json<BackupAnswer> {
+    Json(backups::answer(&member, call))
 }
 
 async fn reports(State(member): State<Arc<Member>>) -> Body {

@@ -5,6 +5,8 @@
 //! logs and GitOps see too.
 
 mod accept;
+mod backup;
+mod backups;
 mod crds;
 mod explain;
 mod journal;
@@ -12,6 +14,7 @@ mod operation;
 mod policy;
 mod rebuild;
 mod restart;
+mod restore;
 mod site;
 mod status;
 mod style;
@@ -36,6 +39,12 @@ pub enum Command {
     AcceptDataLoss(accept::Arguments),
     /// Restart members, replicas first; the role of primary moves before its member's turn.
     Restart(restart::Arguments),
+    /// Make a full backup of a cluster now, and follow it.
+    Backup(backup::Arguments),
+    /// List the backups of a cluster.
+    Backups(backups::Arguments),
+    /// Make a new cluster from a backup, and follow it until it serves.
+    Restore(restore::Arguments),
     /// Work with policy modules.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -56,6 +65,9 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rebuild(arguments) => rebuild::run(arguments).await,
         Command::AcceptDataLoss(arguments) => accept::run(arguments).await,
         Command::Restart(arguments) => restart::run(arguments).await,
+        Command::Backup(arguments) => backup::run(arguments).await,
+        Command::Backups(arguments) => backups::run(arguments).await,
+        Command::Restore(arguments) => restore::run(arguments).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Crds => crds::run(),
     }

@@ -92,7 +92,7 @@ pub fn built_in_questions() -> Vec<(&'static str, Question)> {
                 members[2].node_ready = false;
             }),
         ),
-        ("five members, everything known of each", case(5, &known)),
+        ("five members, everything known of each", case(5, &|members| known(members))),
         ("seven members, all healthy", case(7, &gone)),
         (
             "seven members, a bare majority",
@@ -162,7 +162,7 @@ fn refuse(member: &mut Candidate, code: &str, message: &str) {
 }
 
 /// Five members of which everything is known that can be, from small to the ends of the numbers.
-fn known(members: &mut Vec<Candidate>) {
+fn known(members: &mut [Candidate]) {
     refuse(&mut members[0], "unreachable", "its agent does not answer");
     for (member, number) in members.iter_mut().zip([7, 0, 40, 1_000, u64::MAX]) {
         let small = u32::try_from(number).unwrap_or(u32::MAX);

@@ -12,6 +12,10 @@ use serde_json::{Map, Value};
 
 use crate::call::deceives;
 
+/// Values of the longest `enum` that is looked at: each may be compared with each of the settings' values, of which
+/// there are some thirty thousand at most.
+const ENUM_VALUES: usize = 1_000;
+
 /// A path in settings, and what is wrong there.
 pub type Wrong = (String, String);
 
@@ -125,7 +129,7 @@ fn bounds(schema: &Map<String, Value>, [least, most]: [&str; 2], found: f64, uni
 }
 
 fn contains(list: &Value, value: &Value) -> bool {
-    list.as_array().is_none_or(|list| list.contains(value))
+    list.as_array().is_none_or(|list| list.len() > ENUM_VALUES || list.contains(value))
 }
 
 /// Whether a value is of a type, or of one of several. A type that is not known is any.
@@ -206,6 +210,7 @@ mod tests {
             json!({"$ref": "#/$defs/x", "type": "matrix", "format": "email", "if": false}),
             json!({"patternProperties": {".": {}}, "additionalProperties": false}),
             json!({"type": ["object", "null"], "required": 7, "properties": [], "enum": "x"}),
+            json!({"enum": (0..2_000).collect::<Vec<u32>>()}),
         ] {
             assert_eq!(check(&schema, &json!({"a": [1]})), Ok(()), "{schema}");
         }

@@ -4,6 +4,7 @@
 //! rules that the API server can check are CEL rules beside the fields; the rest is in [`crate::validate`].
 
 mod advice;
+mod backup;
 mod cluster;
 mod crds;
 mod operation;
@@ -14,6 +15,7 @@ mod tests;
 mod topology;
 
 pub use advice::*;
+pub use backup::*;
 pub use cluster::*;
 pub use crds::{crd_files, crds};
 pub use operation::*;
@@ -141,6 +143,8 @@ pub mod labels {
     pub const SPEC_DIGEST: &str = "grampus.dev/spec-digest";
     /// An annotation on pods: a digest of the my.cnf that was in force when they were made.
     pub const CONFIG_DIGEST: &str = "grampus.dev/config-digest";
+    /// On MysqlBackups that a schedule asked for: the cluster's uid, so that one that came before is not taken for it.
+    pub const SCHEDULED_FOR: &str = "grampus.dev/scheduled-for";
     /// On children: a digest of what was applied, to find changes without writing.
     pub const APPLIED: &str = "grampus.dev/applied";
     /// The standard label for whoever manages an object; ours is [`MANAGER`].

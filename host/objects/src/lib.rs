@@ -15,6 +15,7 @@ pub mod duration;
 pub mod mysqld_options;
 pub mod problem;
 pub mod quantity;
+pub mod schedule;
 pub mod secrets;
 pub mod validate;
 

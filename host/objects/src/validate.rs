@@ -3,6 +3,7 @@
 //! Pure and total. The API server has checked most of it by CEL, but what it once let pass, or what was stored
 //! under an older CRD, must still get a clear answer here and nothing else.
 
+mod backup;
 mod people;
 mod readers;
 mod resolved;
@@ -11,6 +12,7 @@ mod tests;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
+pub use backup::schedule as backup_schedule;
 pub use readers::{MOST_READERS, read_replicas};
 pub use resolved::*;
 
@@ -63,6 +65,7 @@ pub fn validate(cluster: &MysqlCluster, defaults: &InstallationDefaults) -> Resu
         resources,
         root_password: spec.root_password_secret.as_ref().map(people::secret_key),
         database: people::database(spec.bootstrap.as_ref(), &mut problems),
+        recovery: backup::check(spec, &mut problems),
         scheduling: spec.scheduling.clone().unwrap_or_default(),
         pod_metadata: people::pod_metadata(spec.pod_metadata.as_ref(), &mut problems),
         spec_digest: spec_digest(spec),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use objects::api::{MysqlCluster, MysqlOperation};
+use objects::api::{MysqlBackup, MysqlCluster, MysqlOperation};
 use objects::validate::{InstallationDefaults, validate};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -63,6 +63,7 @@ fn the_examples_are_valid() {
                     validate(&serde_json::from_value(document).unwrap(), &defaults).unwrap();
                     seen += 1;
                 }
+                "MysqlBackup" => assert_known::<MysqlBackup>(&document),
                 "MysqlOperation" => assert_known::<MysqlOperation>(&document),
                 _ => {}
             }

@@ -1,9 +1,10 @@
-//! The operator: two controllers over MysqlClusters, the policies they ask, and what watches them.
+//! The operator: controllers over MysqlClusters, the policies they ask, and what watches them.
 //!
-//! *Resources* writes the children of a cluster, *topology* moves its roles, so that a slow write of a child never
-//! delays a failover. Nothing here decides who leads: that is a policy's answer and [`topology::guard`]'s verdict.
+//! *Resources* writes the children of a cluster, *topology* moves its roles, and *backups* has backups made, so that a
+//! slow write of a child or a slow store never delays a failover. Nothing here decides who leads: that is a policy's answer and [`topology::guard`]'s verdict.
 
 pub mod agents;
+mod backups;
 pub mod cache;
 pub mod certificates;
 mod failure_points;
@@ -123,6 +124,7 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     cache.ready().await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the operator is up");
     let children = tokio::spawn(resources::run(resources::Settings::of(&options), context.clone(), stop.clone()));
+    let backups = tokio::spawn(backups::run(context.clone(), stop.clone()));
     let modules = tokio::spawn(policies.clone().run(cache.clone(), stop.clone()));
     let shadows = tokio::spawn(policies.run_shadows(cache.clone(), stop.clone()));
     let keeping = tokio::spawn(journal.run(cache, stop.clone()));
@@ -130,6 +132,7 @@ pub async fn run(options: Options, compiler: PathBuf, stop: CancellationToken) -
     let ended = tokio::select! {
         ended = serving => ended.context("the health server panicked")?.context("the health server ended"),
         ended = children => ended.context("the resources controller panicked")?.context("the resources controller ended"),
+        ended = backups => ended.context("the backups controller panicked")?.context("the backups controller ended"),
         ended = modules => ended.context("the policy loader panicked"),
         ended = shadows => ended.context("the loader of shadows panicked"),
         ended = roles => ended.context("the topology controller panicked"),

@@ -9,6 +9,8 @@ mod reconcile;
 mod report;
 mod secrets;
 
+pub use report::chain;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +27,7 @@ use kube::{Api, ResourceExt};
 use objects::api::{MysqlCluster, MysqlTopology, labels};
 use objects::children::Installation;
 use objects::validate::InstallationDefaults;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
@@ -70,17 +73,34 @@ struct Worker {
 /// # Errors
 /// When whoever says whether this operator leads is gone.
 pub async fn run(settings: Settings, context: Arc<Context>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut leads = context.leads.clone();
+    let leads = context.leads.clone();
+    let shared = Arc::new((settings, context));
+    let serve = move |term| {
+        let shared = shared.clone();
+        async move { serve_term(&shared.0, &shared.1, term).await }
+    };
+    while_leading(leads, stop, serve).await
+}
+
+/// Does something whenever this operator leads, for as long as it does, until told to stop.
+///
+/// # Errors
+/// When whoever says whether this operator leads is gone.
+pub async fn while_leading<F: Future<Output = ()> + Send>(
+    mut leads: watch::Receiver<bool>,
+    stop: CancellationToken,
+    serve: impl Fn(CancellationToken) -> F + Send,
+) -> anyhow::Result<()> {
     while let Some(leading) = stop.run_until_cancelled(async { leads.wait_for(|leads| *leads).await.map(drop) }).await {
         leading?;
         let term = stop.child_token();
-        let mut watching = context.leads.clone();
+        let mut watching = leads.clone();
         let until_deposed = async {
             // A sender that is gone ends the term, too.
             let _ = term.run_until_cancelled(watching.wait_for(|leads| !*leads)).await;
             term.cancel();
         };
-        tokio::join!(serve_term(&settings, &context, term.clone()), until_deposed);
+        tokio::join!(serve(term.clone()), until_deposed);
     }
     Ok(())
 }

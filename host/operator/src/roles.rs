@@ -28,6 +28,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+pub use self::observe::address_of;
 pub use self::publish::Choice;
 
 use crate::Context;

@@ -127,7 +127,7 @@ type Obstacle = fn(&mut Snapshot);
 #[rstest]
 #[case::another_cannot_execute(|it: &mut Snapshot| { *it = broken(it.clone(), "shop-2", Wrong::Applier); }, "good standing")]
 #[case::another_does_not_answer(|it: &mut Snapshot| {
-    view(it, "shop-2").probe = Probe::Unreachable { for_ms: 1_000, error: "no answer".to_owned() };
+    view(it, "shop-2").probe = Probe::Unreachable { for_ms: 1_000, tried_ms: 0, error: "no answer".to_owned() };
 }, "good standing")]
 #[case::another_is_full(|it: &mut Snapshot| report(it, "shop-2").volume = full(), "good standing")]
 #[case::another_goes(|it: &mut Snapshot| view(it, "shop-2").pod.as_mut().unwrap().terminating = true, "good standing")]
@@ -301,7 +301,9 @@ fn what_only_a_broken_applier_has_received_is_fetched_from_the_former_primary() 
     let former = server(&mut snapshot, "shop-0").server_uuid;
     let numbered = |number: u32| -> GtidSet { format!("{former}:{number}").parse().unwrap() };
     let (before, acknowledged) = (server(&mut snapshot, "shop-0").executed.clone(), numbered(98));
+    let chosen = server(&mut snapshot, "shop-2").server_uuid;
     let record = snapshot.record.as_mut().unwrap();
+    record.primary_server_uuid = Some(chosen);
     (record.phase, record.epoch, record.primary_since_epoch) = (Phase::Promoting, 2, 2);
     (record.primary, record.base) = ("shop-2".to_owned(), before.union(&acknowledged));
     let record = record.clone();
@@ -357,7 +359,7 @@ fn with_agents_of_another_version_nothing_is_done_and_that_is_said(
             report(&mut snapshot, "shop-2").server = ServerState::Stopped { exit: None, gtids: None };
         }
         let member = view(&mut snapshot, name);
-        member.probe = Probe::Unreachable { for_ms: 60_000, error: "another version".to_owned() };
+        member.probe = Probe::Unreachable { for_ms: 60_000, tried_ms: 0, error: "another version".to_owned() };
         member.other_version = Some(versions);
         let assessment = assess(&snapshot);
         assert!(assessment.steps.is_empty() && assessment.question.is_none(), "{assessment:#?}");

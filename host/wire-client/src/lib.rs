@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
-use wire::{Greeting, Heartbeat, Request, Response, WIRE_VERSION};
+use wire::{BackupAnswer, BackupCall, Greeting, Heartbeat, Request, Response, WIRE_VERSION};
 
 /// How long a connection may be silent before it is pinged, and how long the answer may take. Shorter than
 /// [`wire::QUIET_HEARTBEAT_MS`], so that a half-open connection is noticed between two heartbeats.
@@ -150,6 +150,15 @@ impl Connection {
     /// Any of [`Error`]. Whether the command was obeyed is then unknown; giving it again does no harm.
     pub async fn command(&self, request: &Request) -> Result<Response, Error> {
         let body = self.call(Method::POST, "/v1/commands", serde_json::to_vec(request)?.into()).await?;
+        Ok(serde_json::from_slice(&whole(body).await?)?)
+    }
+
+    /// Asks about backups, or orders one. No time limit of its own.
+    ///
+    /// # Errors
+    /// Any of [`Error`]; [`Error::Status`] from an agent that is too old to know of backups.
+    pub async fn backup(&self, call: &BackupCall) -> Result<BackupAnswer, Error> {
+        let body = self.call(Method::POST, "/v1/backup", serde_json::to_vec(call)?.into()).await?;
         Ok(serde_json::from_slice(&whole(body).await?)?)
     }
 

@@ -5,6 +5,7 @@
 //! | `GET /v1/reports` | | an endless stream of [`Heartbeat`], one JSON document a line |
 //! | `GET /v1/report` | | one [`Heartbeat`], with the report as it stands |
 //! | `POST /v1/commands` | [`Request`] | [`Response`] |
+//! | `POST /v1/backup` | [`BackupCall`] | [`BackupAnswer`] |
 //!
 //! Agents are as old as their pods, so a type here may gain optional fields and new commands, and must never
 //! lose or change one while a release that sends it is supported. This crate holds no behaviour.
@@ -19,6 +20,10 @@
 //! The words of [`topology::record::Phase`], of the states of data, standing and server, and of replication threads are
 //! what decisions rest on, and closed: another one is another [`WIRE_VERSION`]. `tests/v1` holds every message of version
 //! 1 as it was first released; a test holds today's types against them, in both directions.
+
+mod backup;
+
+pub use backup::*;
 
 use serde::{Deserialize, Serialize};
 use topology::facts::MemberReport;
@@ -88,6 +93,12 @@ pub enum Command {
     /// Make the first data directory of the cluster, start mysqld closed. A job: answered at once. Refused
     /// where there is any data.
     Initialize,
+    /// Make the first data directory of the cluster from a backup, start mysqld closed. A job, reported as that of
+    /// [`Command::Initialize`]: answered at once. Refused where there is any data.
+    Restore {
+        /// Which backup.
+        backup: Box<BackupSource>,
+    },
     /// Start mysqld closed on the data that is there, if it is not running.
     Start,
     /// Replace the data by a copy of the donor's, then start mysqld closed under a new server_uuid. A job:

@@ -172,8 +172,11 @@ fn words_that_decisions_rest_on_are_closed() {
         | ServerState::Running(_)
         | ServerState::Unresponsive { .. } => {}
     };
-    (phase(&Phase::Serving), thread(&ThreadState::On), data(&DataState::Empty));
-    (standing(&Standing::Good), server(&ServerState::Starting));
+    phase(&Phase::Serving);
+    thread(&ThreadState::On);
+    data(&DataState::Empty);
+    standing(&Standing::Good);
+    server(&ServerState::Starting);
     assert!(serde_json::from_value::<ThreadState>(json!("paused")).is_err());
     assert!(serde_json::from_value::<Phase>(json!("Draining")).is_err());
     assert!(serde_json::from_value::<Standing>(json!({ "state": "fair" })).is_err());

@@ -109,8 +109,8 @@ impl Seen {
         }
         let zone = told.read().unwrap_or_else(PoisonError::into_inner).get(&decision.by.digest).copied();
         let whole = zone.map(|zone| ZONES[zone]).is_some_and(|(zone, member)| {
-            let settings =
-                decision.attempts.iter().all(|asked| asked.settings == json!({ "zones": [zone] }).to_string());
+            let settings = json!({ "zones": [zone] }).to_string();
+            let settings = decision.attempts.iter().all(|asked| asked.settings == settings);
             settings
                 && matches!(&decision.answer, Answer::Promote { candidate, reason, .. }
                     if candidate == member && reason.contains(&format!("zone {zone}, preference 1 of 1")))

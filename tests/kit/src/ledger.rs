@@ -153,6 +153,12 @@ impl Ledger {
         Ok(self.keys(Outcome::Acknowledged).difference(&there).count())
     }
 
+    /// The rows that had been acknowledged by this moment.
+    pub fn acknowledged_by(&self, moment: Duration) -> BTreeSet<u64> {
+        let acknowledged = self.entries.iter().filter(|entry| entry.outcome == Outcome::Acknowledged);
+        acknowledged.filter(|entry| entry.answered <= moment).map(|entry| entry.key).collect()
+    }
+
     /// Where in this ledger's time a moment lies.
     pub fn moment(began: Instant, moment: Instant) -> Duration {
         moment.saturating_duration_since(began)

@@ -16,6 +16,7 @@ mod network;
 mod paths;
 mod pki;
 mod run;
+pub mod s3;
 mod steps;
 mod templates;
 
@@ -84,6 +85,13 @@ pub struct Status {
 }
 
 impl Lab {
+    /// The address of the machine that tests and people look from: programs that they start there are reached by it.
+    pub fn client_address(&self) -> Result<std::net::IpAddr> {
+        let machine = self.machines.iter().find(|machine| machine.role == Role::Client);
+        let machine = machine.context("the lab has no machine for clients")?;
+        machine.address().parse().context("its address is none")
+    }
+
     /// Brings the lab up, or back to health: starts what is off, ends hangs, heals links.
     pub fn up(options: Options) -> Result<Self> {
         let paths = Paths::from_environment()?;

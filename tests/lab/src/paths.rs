@@ -73,6 +73,14 @@ impl Paths {
         self.cache.join("bin-k8s").join(&hex::encode(hash.finalize())[..16])
     }
 
+    /// The S3 server that backups are tested against, built from the pinned module.
+    pub fn s3_server(&self) -> PathBuf {
+        let mut hash = Sha256::new();
+        hash.update(include_bytes!("../go/versitygw/go.mod"));
+        hash.update(include_bytes!("../go/versitygw/go.sum"));
+        self.cache.join("bin-s3").join(&hex::encode(hash.finalize())[..16]).join("versitygw")
+    }
+
     /// The image setup.sh packs, with tag `grampus.dev/lab/mysql:9.7`.
     pub fn mysql_image(&self) -> PathBuf {
         self.cache.join("images/mysql-9.7.tar")

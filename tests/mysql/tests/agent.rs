@@ -2,6 +2,8 @@
 
 #[path = "agent/alone.rs"]
 mod alone;
+#[path = "agent/backups.rs"]
+mod backups;
 #[path = "agent/failover.rs"]
 mod failover;
 #[path = "agent/hangs.rs"]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 use topology::facts::{DataState, JobKind, JobState, ServerState};
 use topology::record::Record;
-use wire::{Endpoint, Outcome};
+use wire::{BackupSource, Endpoint, Outcome};
 
 use super::fence::drained;
 use super::refused;
@@ -19,13 +19,27 @@ type Turn = OwnedMutexGuard<()>;
 
 /// Makes the first data directory.
 pub fn initialize(member: &Arc<Member>, record: &Record, turn: Turn) -> Outcome {
-    if record.primary != member.name() {
-        return refused(format!("the first data is made by the record's primary, {}", record.primary));
-    }
-    if member.data() != DataState::Empty {
-        return refused(format!("there is data already ({:?}); expected an empty volume", member.data()));
+    if let Some(reason) = no_first_data(member, record) {
+        return refused(reason);
     }
     begin(member, JobKind::Initialize, turn, crate::initialize::initialize(Arc::clone(member)))
+}
+
+/// Makes the first data directory from a backup.
+pub fn restore(member: &Arc<Member>, record: &Record, source: BackupSource, turn: Turn) -> Outcome {
+    if let Some(reason) = no_first_data(member, record) {
+        return refused(reason);
+    }
+    begin(member, JobKind::Initialize, turn, crate::restore::restore(Arc::clone(member), source))
+}
+
+/// Why this member does not make the first data, if it does not.
+fn no_first_data(member: &Member, record: &Record) -> Option<String> {
+    if record.primary != member.name() {
+        return Some(format!("the first data is made by the record's primary, {}", record.primary));
+    }
+    (member.data() != DataState::Empty)
+        .then(|| format!("there is data already ({:?}); expected an empty volume", member.data()))
 }
 
 /// Replaces the data by a copy of the donor's.

@@ -44,6 +44,56 @@ pub fn first_statements(config: &Config) -> anyhow::Result<String> {
     Ok(lines(&statements))
 }
 
+/// The statements that let the agent into restored data, whose accounts have another cluster's passwords; one a line as
+/// `--init-file` wants them.
+///
+/// # Errors
+/// A password cannot be read.
+pub fn way_in(config: &Config) -> anyhow::Result<String> {
+    let (account, password) = (quote(ADMIN_ACCOUNT), quote(&secret(config, "admin-password")?));
+    Ok(lines(&[
+        format!("CREATE USER IF NOT EXISTS {account}@'localhost'"),
+        format!("ALTER USER {account}@'localhost' IDENTIFIED BY {password} ACCOUNT UNLOCK"),
+        format!("GRANT ALL ON *.* TO {account}@'localhost' WITH GRANT OPTION"),
+    ]))
+}
+
+/// The statements that give restored data every account of [`first_statements`], with this cluster's passwords. What
+/// else there is stays as it was in the backup.
+///
+/// # Errors
+/// A password cannot be read.
+pub fn restored_statements(config: &Config) -> anyhow::Result<Vec<String>> {
+    let mut statements = Vec::new();
+    let mut account = |account: String, password: &str, requirement: &str| {
+        statements.push(format!("CREATE USER IF NOT EXISTS {account}"));
+        statements.push(format!("ALTER USER {account} IDENTIFIED BY {password}{requirement} ACCOUNT UNLOCK"));
+    };
+    let root = quote(&secret(config, "root-password")?);
+    account("'root'@'localhost'".to_owned(), &root, "");
+    account("'root'@'%'".to_owned(), &root, "");
+    let replication = quote(&secret(config, "replication-password")?);
+    let own: Vec<_> = (0..REPLICATION_ACCOUNTS).map(replication_account).chain([FOLLOWER_ACCOUNT.to_owned()]).collect();
+    for name in &own {
+        account(format!("{}@'%'", quote(name)), &replication, " REQUIRE SSL");
+    }
+    let database = config.database.as_deref().filter(|name| !name.is_empty());
+    let user = database.and(config.user.as_deref()).filter(|name| !name.is_empty());
+    if let Some(user) = user {
+        account(format!("{}@'%'", quote(user)), &quote(&secret(config, "app-password")?), "");
+    }
+    statements.push("GRANT ALL ON *.* TO 'root'@'%' WITH GRANT OPTION".to_owned());
+    for name in own.iter().map(|name| quote(name)) {
+        statements.extend(REPLICATION_RIGHTS.iter().map(|rights| format!("GRANT {rights} ON *.* TO {name}@'%'")));
+    }
+    statements.extend(heartbeat::TABLE.map(str::to_owned));
+    if let Some(database) = database {
+        statements.push(format!("CREATE DATABASE IF NOT EXISTS {}{}", quote_name(database), charset(config)));
+        statements.extend(user.map(|user| grant(database, user)));
+    }
+    Ok(statements)
+}
+
 /// The statements of a server that only receives a clone: it needs nobody but the agent.
 ///
 /// # Errors
@@ -64,17 +114,24 @@ fn agents_own(config: &Config) -> anyhow::Result<Vec<String>> {
 fn applications(config: &Config) -> anyhow::Result<Vec<String>> {
     let mut statements = Vec::new();
     let Some(database) = config.database.as_deref().filter(|name| !name.is_empty()) else { return Ok(statements) };
-    let charset = config.charset.as_deref().filter(|name| !name.is_empty());
-    let charset = charset.map(|name| format!(" CHARACTER SET {}", quote(name))).unwrap_or_default();
-    statements.push(format!("CREATE DATABASE {}{charset}", quote_name(database)));
+    statements.push(format!("CREATE DATABASE {}{}", quote_name(database), charset(config)));
     if let Some(user) = config.user.as_deref().filter(|name| !name.is_empty()) {
-        let (user, password) = (quote(user), quote(&secret(config, "app-password")?));
-        statements.push(format!("CREATE USER {user}@'%' IDENTIFIED BY {password}"));
-        // In a grant `_` and `%` are wildcards even between backquotes.
-        let pattern = database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%");
-        statements.push(format!("GRANT ALL ON {}.* TO {user}@'%'", quote_name(&pattern)));
+        let password = quote(&secret(config, "app-password")?);
+        statements.push(format!("CREATE USER {}@'%' IDENTIFIED BY {password}", quote(user)));
+        statements.push(grant(database, user));
     }
     Ok(statements)
+}
+
+fn charset(config: &Config) -> String {
+    let charset = config.charset.as_deref().filter(|name| !name.is_empty());
+    charset.map(|name| format!(" CHARACTER SET {}", quote(name))).unwrap_or_default()
+}
+
+fn grant(database: &str, user: &str) -> String {
+    // In a grant `_` and `%` are wildcards even between backquotes.
+    let pattern = database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%");
+    format!("GRANT ALL ON {}.* TO {}@'%'", quote_name(&pattern), quote(user))
 }
 
 fn lines(statements: &[String]) -> String {

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::advice::{ConfigTuningPolicy, ScalingPolicy};
+use super::backup::{Backup, Recovery};
 use super::schema;
 use super::status::MysqlClusterStatus;
 
@@ -108,6 +109,9 @@ pub struct MysqlClusterSpec {
     /// How the first member gets its data. A new, empty database if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<Bootstrap>,
+    /// Where backups go. Without it none can be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
     /// Where the pods may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
@@ -264,10 +268,16 @@ pub struct SecretKey {
 
 /// How the first member gets its data.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("!has(self.new) || !has(self.recovery)").message(
+    "spec.bootstrap: a database is either new or recovered; give one of the two"
+))]
 pub struct Bootstrap {
     /// An empty server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<NewDatabase>,
+    /// The data of a backup. The cluster gets passwords and an identity of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
 }
 
 /// What an empty server is given.

@@ -5,11 +5,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use super::{MysqlCluster, MysqlOperation, MysqlTopology};
+use super::{MysqlBackup, MysqlCluster, MysqlOperation, MysqlTopology};
 
 /// The CustomResourceDefinitions of every kind, as they are installed.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![MysqlCluster::crd(), MysqlOperation::crd(), MysqlTopology::crd()];
+    let mut crds = vec![MysqlBackup::crd(), MysqlCluster::crd(), MysqlOperation::crd(), MysqlTopology::crd()];
     for version in crds.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             make_plain(schema);

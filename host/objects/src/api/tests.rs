@@ -34,6 +34,12 @@ fn cluster(spec: &str) -> MysqlCluster {
 #[case("{storage: {size: 10Gi}, policies: {configTuning: {module: {configMap: {name: budget}}, mode: Shadow}}}")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {database: orders, user: till, lowerCaseTableNames: 1}}}")]
 #[case("{storage: {size: 10Gi}, readReplicas: {count: 2, delay: 1h30m, maxLag: 10s}}")]
+#[case("{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}}}")]
+#[case("{storage: {size: 10Gi}, backup: {store: {s3: {bucket: b, credentialsSecret: s, endpoint: 'http://s3:9000'}}}}")]
+#[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: shop-1}}}")]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {azure: {account: a, container: c, credentialsSecret: s}}, path: store/shop/full/1}}}"
+)]
 fn what_can_be_done_is_let_pass(#[case] spec: &str) {
     cluster(spec).validate_cel().unwrap();
 }
@@ -90,6 +96,22 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {user: root}}}", "spec.bootstrap.new.user")]
 #[case("{storage: {size: 10Gi}, readReplicas: {delay: later}}", "spec.readReplicas.delay")]
 #[case("{storage: {size: 10Gi}, readReplicas: {maxLag: 500ms}}", "spec.readReplicas.maxLag")]
+#[case("{storage: {size: 10Gi}, backup: {store: {}}}", "name one place")]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {s3: {bucket: b, credentialsSecret: s}, gcs: {bucket: b, credentialsSecret: s}}}}",
+    "only one"
+)]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {s3: {bucket: b, credentialsSecret: s, endpoint: 's3:9000'}}}}",
+    "endpoint"
+)]
+#[case("{storage: {size: 10Gi}, bootstrap: {recovery: {}}}", "spec.bootstrap.recovery")]
+#[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, path: p}}}", "spec.bootstrap.recovery")]
+#[case("{storage: {size: 10Gi}, bootstrap: {new: {}, recovery: {backup: b}}}", "new or recovered")]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {gcs: {bucket: b, credentialsSecret: s}}, path: /p}}}",
+    "spec.bootstrap.recovery.path"
+)]
 fn what_cannot_be_done_is_refused(#[case] spec: &str, #[case] field: &str) {
     let refusal = cluster(spec).validate_cel().unwrap_err().to_string();
     assert!(refusal.contains(field), "{refusal}");

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{Database, Metadata, ResolvedService, ResolvedServices, SecretReference};
-use crate::api::{Bootstrap, ExtraMetadata, SecretKey, ServiceOptions, Services};
+use crate::api::{Bootstrap, ExtraMetadata, NewDatabase, Recovery, SecretKey, ServiceOptions, Services};
 use crate::problem::Problem;
 
 /// The key that is read if none is named.
@@ -21,7 +21,11 @@ pub(super) fn secret_key(secret: &SecretKey) -> SecretReference {
 }
 
 pub(super) fn database(bootstrap: Option<&Bootstrap>, problems: &mut Vec<Problem>) -> Database {
-    let new = bootstrap.and_then(|bootstrap| bootstrap.new.clone()).unwrap_or_default();
+    let recovery = bootstrap.and_then(|bootstrap| bootstrap.recovery.as_ref());
+    let (new, part) = match recovery {
+        Some(recovery) => (recovered(recovery), "recovery"),
+        None => (bootstrap.and_then(|bootstrap| bootstrap.new.clone()).unwrap_or_default(), "new"),
+    };
     let database = Database {
         name: new.database.unwrap_or_else(|| "app".to_owned()),
         user: new.user.unwrap_or_else(|| "app".to_owned()),
@@ -29,7 +33,7 @@ pub(super) fn database(bootstrap: Option<&Bootstrap>, problems: &mut Vec<Problem
         lower_case_table_names: u8::try_from(new.lower_case_table_names.unwrap_or(0)).unwrap_or(u8::MAX),
     };
     let mut refuse = |field: &str, message: &str, remedy: &str| {
-        problems.push(Problem::new(format!("spec.bootstrap.new.{field}"), message, remedy));
+        problems.push(Problem::new(format!("spec.bootstrap.{part}.{field}"), message, remedy));
     };
     if !is_plain(&database.name, 64) {
         refuse("database", "is not a plain name", "use up to 64 letters, digits, '_' and '-'");
@@ -54,6 +58,16 @@ pub(super) fn database(bootstrap: Option<&Bootstrap>, problems: &mut Vec<Problem
         refuse("lowerCaseTableNames", "must be 0 or 1; 2 does not work on Linux", "use 0 or 1");
     }
     database
+}
+
+/// What a recovered cluster calls its application's database and user; they are made where the backup has none.
+fn recovered(recovery: &Recovery) -> NewDatabase {
+    NewDatabase {
+        database: recovery.database.clone(),
+        user: recovery.user.clone(),
+        charset: None,
+        lower_case_table_names: recovery.lower_case_table_names,
+    }
 }
 
 fn is_plain(name: &str, longest: usize) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
 
-use crate::api::{DeletionPolicy, Scheduling, ServiceType, Storage};
+use crate::api::{DeletionPolicy, Recovery, Scheduling, ServiceType, Storage};
 use crate::problem::Problem;
 
 /// A cluster whose every field can be carried out.
@@ -40,6 +40,8 @@ pub struct ValidatedCluster {
     pub root_password: Option<SecretReference>,
     /// What an empty server is given.
     pub database: Database,
+    /// The backup that the first data is made from. None for an empty server.
+    pub recovery: Option<Recovery>,
     /// Where the pods may run.
     pub scheduling: Scheduling,
     /// Labels and annotations for the pods.

@@ -39,6 +39,7 @@ use super::turn::{Sight, Turn, Turns};
 use super::wanted::{Wanted, wanted};
 use crate::Context;
 use crate::agents::{Link, Seen, Target};
+use crate::backups::Source;
 use crate::cache::ClusterKey;
 use crate::failure_points::Point;
 
@@ -358,7 +359,12 @@ impl Cluster {
             memory: snapshot.member(member).and_then(MemberView::report).map(Memory::of),
             primary: self.links.get(&record.record.primary).map(Link::caller),
             other,
+            recovery: Source::of(&self.context, &self.key),
         };
+        // Another copy is waited for where it is decided; what cannot be restored stays so.
+        if errand.order == Order::Initialize && errand.copies() && !self.board.may_copy(member) {
+            return;
+        }
         errand.send(&self.board, self.wake.clone());
         if let Some(point) = Point::sent(order) {
             self.context.failure_points.passed(point);

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use wire::{Command, Endpoint, Outcome, Request, WIRE_VERSION};
 
 use crate::agents::Caller;
+use crate::backups::Source;
 
 /// How long a member is left alone after a command failed, so that a broken one is not asked a thousand times.
 const BACKOFF: Duration = Duration::from_millis(500);
@@ -190,12 +191,14 @@ pub struct Errand {
     pub primary: Option<Caller>,
     /// Where the member that the order names is.
     pub other: Option<Endpoint>,
+    /// The backup that the first data is made from. None for an empty server.
+    pub recovery: Option<Source>,
 }
 
 impl Errand {
     /// Sends it on its way. Its end wakes `wake`.
     pub fn send(self, board: &Board, wake: Arc<Notify>) {
-        if matches!(self.order, Order::Clone { .. }) {
+        if self.copies() {
             board.copy_begins(&self.member);
         }
         let number = board.begin(&self.member, Some(self.record.claim()));
@@ -215,6 +218,11 @@ impl Errand {
             board.end(&self.member, number, failure);
             wake.notify_one();
         });
+    }
+
+    /// Whether a member's data is fetched from elsewhere, which takes long and is not tried again at once.
+    pub fn copies(&self) -> bool {
+        matches!(self.order, Order::Clone { .. }) || (self.order == Order::Initialize && self.recovery.is_some())
     }
 
     async fn run(&self, board: &Board) -> Result<(), String> {
@@ -264,7 +272,13 @@ impl Errand {
             || self.other.clone().ok_or_else(|| format!("{}: where that member is, is not known yet", self.order));
         Ok(match &self.order {
             Order::Store => Command::Store,
-            Order::Initialize => Command::Initialize,
+            Order::Initialize => match &self.recovery {
+                None => Command::Initialize,
+                Some(recovery) => {
+                    let backup = recovery.backup().await.map_err(|why| format!("{}: {why:#}", self.order))?;
+                    Command::Restore { backup: Box::new(backup) }
+                }
+            },
             Order::Start => Command::Start,
             Order::Clone { .. } => Command::Clone { donor: other()? },
             Order::Trim => Command::Trim { keep: self.committed().await? },

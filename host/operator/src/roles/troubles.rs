@@ -72,10 +72,11 @@ mod tests {
             copies: None,
         };
         let view = MemberView {
+            signals: None,
             name: "shop-1".to_owned(),
             ordinal: 1,
             pod: None,
-            probe: Probe::Known { report: Box::new(report), age_ms: 0 },
+            probe: Probe::Known { report: Box::new(report), age_ms: 0, connected_ms: 60_000 },
             available: true,
             trouble_ms: 0,
             other_version: None,

@@ -95,6 +95,9 @@ fn typed(question: Question) -> sdk::Question {
         former_primary: question.former_primary,
         acks: question.acks,
         candidates: question.candidates.into_iter().map(candidate).collect(),
+        // What follows is not known in the bench, and what is not known is not in the JSON.
+        failover_window_s: None,
+        failovers_in_window: None,
         facts: Vec::new(),
     }
 }
@@ -115,7 +118,34 @@ fn candidate(candidate: Candidate) -> sdk::Candidate {
         unapplied_transactions: candidate.unapplied_transactions,
         node_ready: candidate.node_ready,
         node_cordoned: candidate.node_cordoned,
+        node_pressure: sdk::contract::NodePressure { memory: None, disk: None, pid: None },
         version: candidate.version,
+        catch_up: sdk::contract::CatchUp {
+            missing_bytes: None,
+            unapplied_bytes: None,
+            received_transactions_per_second: None,
+            applied_transactions_per_second: None,
+            predicted_drain_ms: None,
+            replication_lag_s: None,
+        },
+        capacity: sdk::contract::Capacity {
+            cpu_limit_millicores: None,
+            memory_limit_bytes: None,
+            cpu_to_primary_permille: None,
+            memory_to_primary_permille: None,
+            buffer_pool_bytes: None,
+            buffer_pool_warm_permille: None,
+            volume_bytes: None,
+            volume_free_bytes: None,
+            storage_class: None,
+        },
+        activity: sdk::contract::Activity {
+            ackers_afterwards: None,
+            copying: None,
+            backing_up: None,
+            since_led_s: None,
+            failovers_in_window: None,
+        },
         facts: candidate.facts,
     }
 }

@@ -4,6 +4,7 @@
 
 mod advice;
 mod alone;
+mod backup;
 mod bad_input;
 mod control;
 mod faults;

@@ -56,8 +56,9 @@ async fn what_is_measured_moves_with_the_load_and_a_restart_of_mysqld_is_no_load
     let busy = busy.await?;
     let hour = busy.hour.unwrap_or_default();
     assert!(enough(hour.server.transactions, before.transactions, 200), "{hour:?}");
-    assert!(enough(hour.server.semi_sync_waits, before.semi_sync_waits, 200), "every commit waited: {hour:?}");
-    assert!(enough(hour.server.semi_sync_wait_us, before.semi_sync_wait_us, 200), "{hour:?}");
+    // One whose acknowledgement comes sooner than it looks for it does not wait.
+    assert!(enough(hour.server.semi_sync_waits, before.semi_sync_waits, 100), "commits waited: {hour:?}");
+    assert!(hour.server.semi_sync_wait_us > hour.server.semi_sync_waits, "{hour:?}");
     assert!(enough(hour.server.redo_written_bytes, before.redo_written_bytes, 200 * 50), "{hour:?}");
     assert!(hour.server.page_requests > before.page_requests && hour.server.writes < Some(2_000), "{hour:?}");
     stands(&busy);

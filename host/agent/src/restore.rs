@@ -1,0 +1,161 @@
+//! Makes the first data directory of a cluster from a backup.
+//!
+//! Everything is done beside the place of the data and counts only once every checksum was right and a server has run on
+//! it. Nothing of the cluster that the backup came from stays but its data and the accounts of its applications: the
+//! server gets a new server_uuid, the accounts of Grampus this cluster's passwords, and there is no channel.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use backup::manifest::Manifest;
+use backup::store::Patience;
+use backup::{Progress, Store, read};
+use tokio::process::Command;
+use topology::facts::{JobKind, JobState};
+use wire::BackupSource;
+
+use crate::backups::check_room;
+use crate::config::Config;
+use crate::initialize::{self, SecretFile};
+use crate::member::Member;
+use crate::sql::{self, Sql, accounts, replication};
+use crate::supervise::Supervisor;
+use crate::{durable, my_cnf};
+
+/// How long the first server on the data may take to answer: it applies the redo log of the copy.
+const START: Duration = Duration::from_secs(600);
+
+/// How long its orderly end may take.
+const SHUTDOWN: Duration = Duration::from_secs(120);
+
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_millis(500);
+
+/// How long a statement about an account may take.
+const STATEMENT: Duration = Duration::from_secs(10);
+
+/// Restores, and starts mysqld closed on the data.
+///
+/// # Errors
+/// In words, with the object that is to blame; the volume is then as empty as before, and it can be tried again.
+pub async fn restore(member: Arc<Member>, source: BackupSource) -> anyhow::Result<()> {
+    let restored = fetch_and_adopt(&member, &source).await;
+    if restored.is_err() {
+        let new = member.config.new_datadir();
+        tokio::task::spawn_blocking(move || durable::remove_tree(&new)).await??;
+    }
+    restored?;
+    initialize::put_in_place(&member).await?;
+    stage(&member, "starting mysqld");
+    member.ensure_started().await?;
+    let (mut session, _) = member.session().await?;
+    // The member that was copied may have had a source.
+    replication::forget(&mut session).await.context("the channel of the copied member could not be removed")
+}
+
+fn stage(member: &Member, stage: impl Into<String>) {
+    member.set_job(JobKind::Initialize, JobState::Running { stage: stage.into() });
+}
+
+async fn fetch_and_adopt(member: &Arc<Member>, source: &BackupSource) -> anyhow::Result<()> {
+    let config = &member.config;
+    let new = config.new_datadir();
+    stage(member, "reading the manifest");
+    let store = Store::open(&source.store, Patience::default())?;
+    let manifest = read::manifest(&store, &source.path, source.manifest_sha256.as_deref()).await?;
+    let version = version(member).await?;
+    manifest.fits(&version, config.lower_case_table_names.unwrap_or(0)).map_err(anyhow::Error::msg)?;
+    check_room(&config.data, manifest.content.bytes)?;
+    durable::remove_tree(&new)?;
+    fetch(member, &store, &source.path, &manifest, &new).await?;
+    stage(member, "adopting the data");
+    adopt(member, &manifest, &new).await
+}
+
+async fn fetch(
+    member: &Arc<Member>,
+    store: &Store,
+    path: &str,
+    manifest: &Manifest,
+    into: &Path,
+) -> anyhow::Result<()> {
+    let progress = Arc::<Progress>::default();
+    let mut tick = tokio::time::interval(PROGRESS);
+    let reading = read::read(store, path, manifest, into, &progress, &member.ending);
+    tokio::pin!(reading);
+    loop {
+        tokio::select! {
+            done = &mut reading => return Ok(done?),
+            _ = tick.tick() => stage(member, told(&progress)),
+        }
+    }
+}
+
+fn told(progress: &Progress) -> String {
+    let (done, total) = (progress.done(), progress.total());
+    let percent = (u128::from(done) * 100).checked_div(u128::from(total)).unwrap_or(0);
+    format!("downloading {percent} % of {} MiB", total.div_ceil(1 << 20))
+}
+
+/// The version of the mysqld that will run.
+async fn version(member: &Member) -> anyhow::Result<String> {
+    let mut command = Command::new(&member.config.mysqld);
+    command.arg("--no-defaults").arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = member.children.output(&mut command).await.context("cannot run mysqld")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_once(" Ver ").and_then(|(_, rest)| rest.split_whitespace().next());
+    version.map(str::to_owned).with_context(|| format!("`mysqld --version` says no version: {text:?}"))
+}
+
+/// Lets a server run on the data that nobody can connect to, and makes it this cluster's.
+async fn adopt(member: &Arc<Member>, manifest: &Manifest, datadir: &Path) -> anyhow::Result<()> {
+    let runtime = member.config.runtime.join("job");
+    std::fs::create_dir_all(&runtime)?;
+    let with_user_part = my_cnf::render(&member.config, &member.children).await?.with_user_part;
+    let defaults = my_cnf::for_job(&member.config, &runtime, datadir, with_user_part)?;
+    let config = Arc::new(Config { runtime: runtime.clone(), ..Config::clone(&member.config) });
+    my_cnf::remove_stale_socket(&config.socket());
+    let init_file = runtime.join("init.sql");
+    let _removed_at_the_end = SecretFile::write(&init_file, &accounts::way_in(&member.config)?)?;
+    let supervisor = Supervisor::new(config.mysqld.clone(), member.children.clone());
+    let options = ["--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--skip-replica-start"];
+    let mut arguments =
+        vec![format!("--defaults-file={}", defaults.display()), format!("--init-file={}", init_file.display())];
+    arguments.extend(options.map(str::to_owned));
+    supervisor.start(&arguments).await?;
+    let adopting = async {
+        let mut session = answering(&supervisor, &Sql::new(Arc::clone(&config))).await?;
+        let executed: String = session.value("SELECT @@GLOBAL.gtid_executed", sql::PROMPT).await?;
+        manifest.holds(&sql::facts::gtids(&executed)?).map_err(anyhow::Error::msg)?;
+        for statement in accounts::restored_statements(&member.config)? {
+            session.run(&statement, STATEMENT).await.context("an account of Grampus could not be made")?;
+        }
+        Ok(())
+    };
+    let adopted = tokio::select! {
+        adopted = adopting => adopted,
+        () = member.ending.cancelled() => Err(anyhow::anyhow!("the agent is ending")),
+    };
+    supervisor.shut_down(SHUTDOWN).await;
+    adopted
+}
+
+async fn answering(supervisor: &Supervisor, sql: &Sql) -> anyhow::Result<sql::Session> {
+    let running = supervisor.now().running().context("mysqld ended at once on the restored data")?;
+    let answers = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            if supervisor.now().running().is_none() {
+                bail!("mysqld does not start on the restored data: {:?}; its log says why", supervisor.now());
+            }
+            if let Ok(session) = sql.session(running.pid).await {
+                return Ok(session);
+            }
+        }
+    };
+    tokio::time::timeout(START, answers).await.context("mysqld does not answer on the restored data")?
+}

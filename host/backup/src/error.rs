@@ -1,0 +1,69 @@
+//! Why a backup could not be made or used.
+
+use std::time::Duration;
+
+use crate::manifest::FORMAT;
+
+/// Why a backup could not be made or used. Every one names the object it is about.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The way to the store cannot be used as it is described.
+    #[error("the store cannot be used: {0}")]
+    Access(String),
+    /// The store did not do what was asked, however often.
+    #[error("{what}: {source}")]
+    Store {
+        /// What was asked, with the object.
+        what: String,
+        /// In the store's words.
+        source: object_store::Error,
+    },
+    /// The store took too long over one object.
+    #[error("{what}: no answer within {} s", .within.as_secs())]
+    Late {
+        /// What was asked, with the object.
+        what: String,
+        /// For how long it was waited.
+        within: Duration,
+    },
+    /// There is no such backup: it has no manifest.
+    #[error("there is no backup at {path}: it has no manifest.json; name another one")]
+    Missing {
+        /// Where it was looked for.
+        path: String,
+    },
+    /// An object is not what was written.
+    #[error("{object} is damaged: {problem}; nothing was taken from it, use another backup")]
+    Damaged {
+        /// Which.
+        object: String,
+        /// How that shows.
+        problem: String,
+    },
+    /// A later release wrote it in a way that cannot be ignored.
+    #[error("{object} is of format {found}, and this release reads up to {FORMAT}; use a later release")]
+    Format {
+        /// Which.
+        object: String,
+        /// Its format.
+        found: u32,
+    },
+    /// A file could not be read or written.
+    #[error("{what}: {source}")]
+    File {
+        /// What was done.
+        what: String,
+        /// In the kernel's words.
+        source: std::io::Error,
+    },
+    /// Somebody ended it.
+    #[error("it was aborted")]
+    Aborted,
+}
+
+impl Error {
+    /// A failure of the file system.
+    pub fn file(what: impl Into<String>, source: std::io::Error) -> Self {
+        Self::File { what: what.into(), source }
+    }
+}

@@ -1,0 +1,26 @@
+//! What a backup is, where it lies, and how a data directory becomes one and comes back.
+//!
+//! A backup is a manifest and the parts that it names. The parts, one after the other, are a tar archive of a data
+//! directory, compressed with zstd; each is an object of its own, so that nothing is ever half-written in the store,
+//! memory is bounded whatever the size, and every part is checked before a byte of it is used. The manifest is
+//! written last: **a backup without a manifest does not exist**.
+//!
+//! [`manifest`], [`layout`], [`choose`] and [`steps`] are pure; [`store`], [`mod@write`] and [`read`] touch the world and decide
+//! nothing. This crate knows neither Kubernetes nor mysqld.
+
+pub mod choose;
+pub mod error;
+pub mod layout;
+pub mod manifest;
+mod pack;
+pub mod progress;
+pub mod read;
+pub mod steps;
+pub mod store;
+mod unpack;
+pub mod write;
+
+pub use error::Error;
+pub use manifest::Manifest;
+pub use progress::Progress;
+pub use store::Store;

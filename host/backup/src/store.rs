@@ -1,0 +1,216 @@
+//! A place for objects: S3 and what speaks its protocol, Google Cloud Storage, Azure, or a directory.
+//!
+//! It must never overwrite or delete what belongs to a backup that has a manifest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{
+    BackoffConfig, Certificate, ClientOptions, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig,
+};
+use wire::StoreAccess;
+
+use crate::error::Error;
+use crate::layout;
+use crate::manifest::Manifest;
+
+/// How long a connection may take. A store is rarely on the other side of the world.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The largest manifest that is read: a backup of a terabyte has 130,000 parts of about 110 bytes each.
+const LARGEST_MANIFEST: u64 = 64 << 20;
+
+/// How patient to be with a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For how long an object is tried again while the store fails.
+    pub retry: Duration,
+    /// How long one request may take.
+    pub request: Duration,
+}
+
+impl Default for Patience {
+    /// Restarts of a store and hiccups of a network are over in three minutes, or a person has to look; a part of
+    /// [`crate::write::PART`] takes two minutes at half a megabit a second.
+    fn default() -> Self {
+        Self { retry: Duration::from_secs(180), request: Duration::from_secs(120) }
+    }
+}
+
+/// A place for objects.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<dyn ObjectStore>,
+    patience: Patience,
+}
+
+impl Store {
+    /// Makes a client. Nothing is asked of the store yet.
+    ///
+    /// # Errors
+    /// [`Error::Access`] where the description is of no use.
+    pub fn open(access: &StoreAccess, patience: Patience) -> Result<Self, Error> {
+        let retry = RetryConfig {
+            backoff: BackoffConfig {
+                init_backoff: Duration::from_millis(100),
+                max_backoff: Duration::from_secs(10),
+                base: 2.0,
+            },
+            // Only time is a limit.
+            max_retries: usize::MAX,
+            retry_timeout: patience.retry,
+        };
+        let made: Result<(Arc<dyn ObjectStore>, &str), object_store::Error> = match access {
+            StoreAccess::S3 { bucket, prefix, endpoint, region, path_style, access_key_id, secret_access_key } => {
+                let plain = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+                let mut builder = AmazonS3Builder::new()
+                    .with_bucket_name(bucket)
+                    .with_region(region)
+                    .with_access_key_id(access_key_id)
+                    .with_secret_access_key(&secret_access_key.0)
+                    .with_virtual_hosted_style_request(!path_style)
+                    .with_client_options(client(patience, plain)?)
+                    .with_retry(retry);
+                if let Some(endpoint) = endpoint {
+                    builder = builder.with_endpoint(endpoint);
+                }
+                builder.build().map(|store| (Arc::new(store) as Arc<dyn ObjectStore>, prefix.as_str()))
+            }
+            StoreAccess::Gcs { bucket, prefix, service_account } => GoogleCloudStorageBuilder::new()
+                .with_bucket_name(bucket)
+                .with_service_account_key(&service_account.0)
+                .with_client_options(client(patience, false)?)
+                .with_retry(retry)
+                .build()
+                .map(|store| (Arc::new(store) as Arc<dyn ObjectStore>, prefix.as_str())),
+            StoreAccess::Azure { account, container, prefix, access_key } => MicrosoftAzureBuilder::new()
+                .with_account(account)
+                .with_container_name(container)
+                .with_access_key(&access_key.0)
+                .with_client_options(client(patience, false)?)
+                .with_retry(retry)
+                .build()
+                .map(|store| (Arc::new(store) as Arc<dyn ObjectStore>, prefix.as_str())),
+            StoreAccess::Volume { path } => LocalFileSystem::new_with_prefix(path)
+                .map(|store| (Arc::new(store.with_fsync(true)) as Arc<dyn ObjectStore>, "")),
+        };
+        let (store, prefix) = made.map_err(|why| Error::Access(why.to_string()))?;
+        let inner = if prefix.is_empty() { store } else { Arc::new(PrefixStore::new(store, prefix)) };
+        Ok(Self { inner, patience })
+    }
+
+    /// Writes an object whole, trying again while the store fails.
+    ///
+    /// # Errors
+    /// [`Error::Store`] once patience has ended.
+    pub async fn put(&self, object: &str, bytes: Bytes) -> Result<(), Error> {
+        let what = || format!("writing {object}");
+        let path = path(object)?;
+        let put = self.inner.put(&path, PutPayload::from_bytes(bytes));
+        self.in_time(what, put).await.map(drop)
+    }
+
+    /// Reads an object that is at most so large.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; [`Error::Damaged`] where it is larger.
+    pub async fn get(&self, object: &str, most: u64) -> Result<Bytes, Error> {
+        let path = path(object)?;
+        let read = async {
+            let found = self.inner.get(&path).await?;
+            let size = found.meta.size;
+            if size > most {
+                return Ok(Err(size));
+            }
+            found.bytes().await.map(Ok)
+        };
+        let read = self.in_time(|| format!("reading {object}"), read).await?;
+        read.map_err(|size| Error::Damaged {
+            object: object.to_owned(),
+            problem: format!("it has {size} bytes, expected at most {most}"),
+        })
+    }
+
+    /// The manifest of the backup at this path. None where there is no such backup.
+    ///
+    /// # Errors
+    /// [`Error::Store`], and whatever [`Manifest::read`] finds.
+    pub async fn manifest(&self, at: &str) -> Result<Option<(Manifest, String)>, Error> {
+        let text = match self.get(&layout::manifest(at), LARGEST_MANIFEST).await {
+            Ok(text) => text,
+            Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => return Ok(None),
+            Err(why) => return Err(why),
+        };
+        let sum = match self.get(&layout::manifest_sum(at), 1024).await {
+            Ok(sum) => sum,
+            Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => Bytes::new(),
+            Err(why) => return Err(why),
+        };
+        let manifest = Manifest::read(at, &text, &String::from_utf8_lossy(&sum))?;
+        Ok(Some((manifest, crate::manifest::sha256(&text))))
+    }
+
+    /// Removes what a backup that was never finished left, and says how many objects that were. Where there is a
+    /// manifest nothing is removed.
+    ///
+    /// # Errors
+    /// [`Error::Store`]
+    pub async fn remove_unfinished(&self, at: &str) -> Result<usize, Error> {
+        let what = || format!("removing what is unfinished at {at}");
+        let prefix = path(at)?;
+        let manifest = path(&layout::manifest(at))?;
+        let work = async {
+            match self.inner.head(&manifest).await {
+                Ok(_) => return Ok(0),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(why) => return Err(why),
+            }
+            let found: Vec<_> = self.inner.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect().await?;
+            let found = futures::stream::iter(found.into_iter().map(Ok)).boxed();
+            let removed: Vec<_> = self.inner.delete_stream(found).try_collect().await?;
+            Ok(removed.len())
+        };
+        // As many requests as there are thousands of parts.
+        work.await.map_err(|source| Error::Store { what: what(), source })
+    }
+
+    /// A request with its retries. The client's own limits end it as a rule; a directory has none.
+    async fn in_time<T>(
+        &self,
+        what: impl Fn() -> String,
+        request: impl Future<Output = Result<T, object_store::Error>>,
+    ) -> Result<T, Error> {
+        let within = self.patience.retry + self.patience.request;
+        match tokio::time::timeout(within, request).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(source)) => Err(Error::Store { what: what(), source }),
+            Err(_) => Err(Error::Late { what: what(), within }),
+        }
+    }
+}
+
+fn path(object: &str) -> Result<Path, Error> {
+    Path::parse(object).map_err(|why| Error::Access(why.to_string()))
+}
+
+/// Any MySQL image will do for the agent, and many have no certificates of authorities: the client is not even made
+/// without one, though it speaks no TLS.
+fn client(patience: Patience, plain: bool) -> Result<ClientOptions, Error> {
+    let mut options = ClientOptions::new()
+        .with_allow_http(plain)
+        .with_connect_timeout(CONNECT.min(patience.request))
+        .with_timeout(patience.request);
+    for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        let root = Certificate::from_der(root).map_err(|why| Error::Access(why.to_string()))?;
+        options = options.with_root_certificate(root);
+    }
+    Ok(options)
+}

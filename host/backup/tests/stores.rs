@@ -1,0 +1,334 @@
+//! Backups in real stores: an S3 server, and a directory.
+//!
+//! The S3 server is a process of its own over plain files, so that a test can kill it and spoil what it holds.
+
+#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup::manifest::{Content, FORMAT, Gtids, Manifest, Method, Origin, Server};
+use backup::store::Patience;
+use backup::write::Pace;
+use backup::{Error, Progress, Store, layout, read};
+use lab::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use wire::{Sensitive, StoreAccess};
+
+const BUCKET: &str = "shop";
+const PATH: &str = "store/shop/full/20261127T135000Z-4be0643f-shop-2";
+
+/// Small parts, so that little data makes many of them.
+const PACE: Pace = Pace { part: 64 << 10, bytes_per_second: None };
+
+/// A store that is gone is to be noticed while a test runs.
+const PATIENCE: Patience = Patience { retry: Duration::from_secs(2), request: Duration::from_secs(2) };
+
+/// A store, and the directory in which it keeps its objects.
+struct Place {
+    access: StoreAccess,
+    objects: PathBuf,
+    server: Option<S3Server>,
+    dir: TempDir,
+}
+
+impl Place {
+    fn directory() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let objects = dir.path().to_owned();
+        Self { access: StoreAccess::Volume { path: objects.display().to_string() }, objects, server: None, dir }
+    }
+
+    fn s3() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let server = S3Server::start(dir.path(), BUCKET, SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap();
+        let access = StoreAccess::S3 {
+            bucket: BUCKET.to_owned(),
+            prefix: "backups".to_owned(),
+            endpoint: Some(server.endpoint()),
+            region: "us-east-1".to_owned(),
+            path_style: true,
+            access_key_id: ACCESS_KEY.to_owned(),
+            secret_access_key: Sensitive(SECRET_KEY.to_owned()),
+        };
+        Self { access, objects: dir.path().join(BUCKET).join("backups"), server: Some(server), dir }
+    }
+
+    fn both() -> [Self; 2] {
+        [Self::directory(), Self::s3()]
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.access, PATIENCE).unwrap()
+    }
+
+    fn file(&self, object: &str) -> PathBuf {
+        self.objects.join(object)
+    }
+
+    /// Every object below the backup.
+    fn left(&self) -> usize {
+        fn count(dir: &Path) -> usize {
+            let Ok(entries) = fs::read_dir(dir) else { return 0 };
+            entries.flatten().map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
+        }
+        count(&self.file(PATH))
+    }
+}
+
+/// A directory like mysqld's, in the small: `size` bytes that compress badly beside some that compress well.
+fn data(size: usize) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = 88_172_645_463_325_252_u64;
+    let noise: Vec<u8> = (0..size)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        })
+        .collect();
+    fs::create_dir_all(dir.path().join("shop/empty")).unwrap();
+    fs::write(dir.path().join("ibdata1"), &noise).unwrap();
+    fs::write(dir.path().join("shop/orders.ibd"), vec![7_u8; size]).unwrap();
+    fs::write(dir.path().join("shop/nothing.ibd"), b"").unwrap();
+    dir
+}
+
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    fn walk(root: &Path, dir: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            let name = path.strip_prefix(root).unwrap().to_owned();
+            if path.is_dir() {
+                found.insert(name, None);
+                walk(root, &path, found);
+            } else {
+                found.insert(name, Some(fs::read(&path).unwrap()));
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(dir, dir, &mut found);
+    found
+}
+
+fn manifest(content: Content) -> Manifest {
+    let set = |text: &str| text.parse().unwrap();
+    Manifest {
+        format: FORMAT,
+        id: "20261127T135000Z-4be0643f".to_owned(),
+        method: Method::Clone,
+        cluster: Origin { namespace: "store".to_owned(), name: "shop".to_owned(), uid: "uid".to_owned() },
+        member: "shop-2".to_owned(),
+        server_uuid: "4be0643f-1d98-573b-97cd-ca98a65347dd".parse().unwrap(),
+        members: vec!["shop-2".to_owned()],
+        policies: Vec::new(),
+        server: Server { version: "9.7.4".to_owned(), settings: BTreeMap::new() },
+        gtids: Gtids {
+            at_least: set("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-40"),
+            at_most: set("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-42"),
+        },
+        began_at: "2026-11-27T13:50:00Z".parse().unwrap(),
+        ended_at: "2026-11-27T13:50:07Z".parse().unwrap(),
+        content,
+    }
+}
+
+async fn write(store: &Store, dir: &Path) -> Result<(Manifest, String), Error> {
+    backup::write::write(store, PATH, dir, PACE, &Arc::default(), &CancellationToken::new(), manifest).await
+}
+
+/// Reads the backup into a directory that did not exist.
+async fn restore(store: &Store, into: &Path) -> Result<Manifest, Error> {
+    let manifest = read::manifest(store, PATH, None).await?;
+    read::read(store, PATH, &manifest, into, &Arc::<Progress>::default(), &CancellationToken::new()).await?;
+    Ok(manifest)
+}
+
+#[tokio::test]
+async fn what_went_in_comes_out() {
+    for place in Place::both() {
+        let (store, source, target) = (place.open(), data(300_000), tempfile::tempdir().unwrap());
+        let (written, sum) = write(&store, source.path()).await.unwrap();
+        assert!(written.content.parts.len() > 3, "{:?}", written.content.parts.len());
+        assert_eq!((written.content.files, written.content.bytes), (3, 600_000));
+        let into = target.path().join("new");
+        assert_eq!(restore(&store, &into).await.unwrap(), written);
+        assert_eq!(contents(&into), contents(source.path()));
+        assert!(read::manifest(&store, PATH, Some(&sum)).await.is_ok());
+        let other = read::manifest(&store, PATH, Some("00")).await;
+        assert!(matches!(other, Err(Error::Damaged { .. })), "{other:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_flipped_bit_in_any_object_is_found_and_the_object_is_named() {
+    for place in Place::both() {
+        let (store, source) = (place.open(), data(200_000));
+        let (written, _) = write(&store, source.path()).await.unwrap();
+        let parts = (0..written.content.parts.len()).map(|number| layout::part(PATH, number));
+        let all = parts.chain([layout::manifest(PATH), layout::manifest_sum(PATH)]);
+        for object in all.collect::<Vec<_>>() {
+            let file = place.file(&object);
+            let whole = fs::read(&file).unwrap();
+            // In the checksum's file only the checksum counts; its first bit is as good as any.
+            for at in [0, whole.len() / 2, whole.len() - 1] {
+                if object.ends_with("sha256") && at != 0 {
+                    continue;
+                }
+                let mut spoiled = whole.clone();
+                spoiled[at] ^= 1;
+                rewrite(&file, &spoiled);
+                let target = tempfile::tempdir().unwrap();
+                let refused = restore(&store, &target.path().join("new")).await.unwrap_err();
+                let Error::Damaged { object: named, .. } = &refused else { panic!("{object}, byte {at}: {refused}") };
+                assert!(*named == object || object.ends_with("sha256"), "{named}, not {object}");
+            }
+            rewrite(&file, &whole);
+        }
+        let target = tempfile::tempdir().unwrap();
+        restore(&store, &target.path().join("new")).await.unwrap();
+    }
+}
+
+/// In place, so that whatever the server keeps beside a file stays.
+fn rewrite(file: &Path, contents: &[u8]) {
+    use std::io::Write as _;
+    let mut file = fs::OpenOptions::new().write(true).truncate(true).open(file).unwrap();
+    file.write_all(contents).unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_is_truncated_or_missing_is_found() {
+    for place in Place::both() {
+        let (store, source) = (place.open(), data(200_000));
+        write(&store, source.path()).await.unwrap();
+        let file = place.file(&layout::part(PATH, 1));
+        let whole = fs::read(&file).unwrap();
+        rewrite(&file, &whole[..whole.len() - 1]);
+        let target = tempfile::tempdir().unwrap();
+        let refused = restore(&store, &target.path().join("new")).await.unwrap_err();
+        assert!(matches!(&refused, Error::Damaged { object, .. } if object.ends_with("parts/000001")), "{refused}");
+        fs::remove_file(&file).unwrap();
+        let refused = restore(&store, &target.path().join("other")).await.unwrap_err();
+        assert!(refused.to_string().contains("parts/000001 is damaged: it is not there"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_manifest_there_is_no_backup_and_an_abort_leaves_nothing() {
+    for place in Place::both() {
+        let (store, source) = (place.open(), data(2_000_000));
+        let missing = read::manifest(&store, PATH, None).await;
+        assert!(matches!(missing, Err(Error::Missing { .. })), "{missing:?}");
+        let (progress, abort) = (Arc::<Progress>::default(), CancellationToken::new());
+        let slow = Pace { bytes_per_second: Some(200_000), ..PACE };
+        let writing = backup::write::write(&store, PATH, source.path(), slow, &progress, &abort, manifest);
+        let aborting = async {
+            while place.left() == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            abort.cancel();
+        };
+        let (written, ()) = tokio::join!(writing, aborting);
+        assert!(matches!(written, Err(Error::Aborted)), "{written:?}");
+        assert_eq!(place.left(), 0);
+        write(&store, source.path()).await.unwrap();
+        // What is finished is never taken for something to be cleaned away.
+        assert_eq!(store.remove_unfinished(PATH).await.unwrap(), 0);
+        let target = tempfile::tempdir().unwrap();
+        restore(&store, &target.path().join("new")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_goes_in_the_middle_ends_it_and_one_that_comes_back_is_cleaned_by_the_next_attempt() {
+    let mut place = Place::s3();
+    let (store, source) = (place.open(), data(2_000_000));
+    let server = place.server.take().unwrap();
+    let address: SocketAddr = server.endpoint().trim_start_matches("http://").parse().unwrap();
+    let slow = Pace { bytes_per_second: Some(200_000), ..PACE };
+    let (progress, abort) = (Arc::<Progress>::default(), CancellationToken::new());
+    let writing = backup::write::write(&store, PATH, source.path(), slow, &progress, &abort, manifest);
+    let killing = async {
+        while place.left() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(server);
+    };
+    let (written, ()) = tokio::join!(writing, killing);
+    let error = written.unwrap_err();
+    assert!(matches!(error, Error::Store { .. } | Error::Late { .. }), "{error}");
+    assert!(place.left() > 0, "nobody was there to remove it");
+    place.server = Some(S3Server::start(place.dir.path(), BUCKET, address).unwrap());
+    let (written, _) = write(&store, source.path()).await.unwrap();
+    assert_eq!(place.left(), written.content.parts.len() + 2);
+    let target = tempfile::tempdir().unwrap();
+    restore(&store, &target.path().join("new")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_for_a_moment_is_waited_for() {
+    let mut place = Place::s3();
+    let store = Store::open(&place.access, Patience { retry: Duration::from_secs(30), ..PATIENCE }).unwrap();
+    let source = data(500_000);
+    let server = place.server.take().unwrap();
+    let address: SocketAddr = server.endpoint().trim_start_matches("http://").parse().unwrap();
+    drop(server);
+    let restarting = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        S3Server::start(place.dir.path(), BUCKET, address).unwrap()
+    };
+    let (written, _server) = tokio::join!(write(&store, source.path()), restarting);
+    written.unwrap();
+}
+
+/// How much memory this process holds, in bytes.
+fn resident() -> u64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[tokio::test]
+async fn memory_does_not_grow_with_the_data() {
+    let place = Place::directory();
+    let store = place.open();
+    let source = tempfile::tempdir().unwrap();
+    let noise = fs::read(data(8 << 20).path().join("ibdata1")).unwrap();
+    for number in 0..30 {
+        let mut noise = noise.clone();
+        noise.rotate_left(number * 1009);
+        fs::write(source.path().join(format!("{number}.ibd")), noise).unwrap();
+    }
+    drop(noise);
+    let before = resident();
+    let (progress, abort) = (Arc::<Progress>::default(), CancellationToken::new());
+    let most = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let watching = {
+        let most = Arc::clone(&most);
+        tokio::spawn(async move {
+            loop {
+                most.fetch_max(resident(), std::sync::atomic::Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    };
+    let work = async {
+        backup::write::write(&store, PATH, source.path(), Pace::default(), &progress, &abort, manifest).await?;
+        let target = tempfile::tempdir().unwrap();
+        restore(&store, &target.path().join("new")).await
+    };
+    work.await.unwrap();
+    watching.abort();
+    let grown = most.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(before);
+    println!("240 MiB took {} MiB of memory", grown >> 20);
+    assert!(grown < 64 << 20, "{} MiB", grown >> 20);
+}
