@@ -44,9 +44,12 @@ fn a_members_own_pace_comes_before_the_rates_that_are_set() {
     assert_eq!(order, [("shop-3", -90), ("shop-1", -100), ("shop-2", -300), ("shop-4", -600)]);
 }
 
+/// Something that is known of a member.
+type Known = fn(&mut Candidate);
+
 #[test]
 fn what_is_known_of_a_member_has_its_price() {
-    let known: [(fn(&mut Candidate), &str); 7] = [
+    let known: [(Known, &str); 7] = [
         (|it| it.node_pressure.memory = Some(true), "10000 ms for a node under pressure"),
         (|it| it.node_pressure.disk = Some(true), "10000 ms for a node under pressure"),
         (|it| it.activity.copying = Some(true), "500 ms for a copy that is under way"),

@@ -177,7 +177,7 @@ fn settings_are_held_against_a_schema_in_a_bounded_time() {
     let started = std::time::Instant::now();
     let told = attack_with(&engine(), "a thousand million comparisons", &bytes, &settings, &[three()]);
     insta::assert_snapshot!(told);
-    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-const LOG: &str = include_str!("../../../../wit/log/log.wit");
-const POLICY: &str = include_str!("../../../../wit/primary-selection/primary-selection.wit");
+const LOG: &str = include_str!("../../../../wit/released/log@0.1.0.wit");
+const POLICY: &str = include_str!("../../../../wit/released/primary-selection@0.1.0.wit");
 
 /// What a policy consists of. Bodies may use `$promote`, `$hold`, `$good`, `$say` and the global `$heap`.
 #[derive(Clone)]

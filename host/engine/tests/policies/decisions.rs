@@ -163,7 +163,7 @@ fn decisions_of_every_kind_lie_in_one_journal_and_are_made_again_exactly() {
     let again = replay(&memory_budget(), &tuned[0]);
     assert_eq!((again.comparison, again.repetition), (Comparison::Same, Repetition::Exact));
     let patient = engine().load(built("read-load")).unwrap();
-    let patient = engine().bind(patient, &json!({"addAbovePermille": 999})).unwrap();
+    let patient = engine().bind(patient, &json!({"addAbovePermille": 1000})).unwrap();
     assert_eq!(replay(&patient, &scaled[0]).comparison, Comparison::Otherwise);
 }
 
