@@ -20,8 +20,10 @@ use crate::member::Member;
 use crate::my_cnf::{BINLOG, RELAY_LOG};
 use crate::sql::{PROMPT, Session, quote};
 
-/// How much of a volume must stay free beside a copy, in percent: mysqld goes on writing while it is sent.
-const LEFT_FREE: u64 = 10;
+/// How much of a volume must stay free beside a copy: mysqld goes on writing while it is sent. A tenth, and of a large
+/// volume as much as mysqld writes in some minutes.
+const LEFT_FREE_SHARE: u64 = 10;
+const LEFT_FREE_AT_MOST: u64 = 4 << 30;
 
 /// Variables that the data depends on, or that whoever restores it looks for.
 const SETTINGS: &str = "'lower_case_table_names', 'innodb_page_size', 'innodb_undo_tablespaces', \
@@ -97,14 +99,14 @@ pub fn check_room(volume: &Path, needed: u64) -> anyhow::Result<()> {
         nix::sys::statvfs::statvfs(volume).with_context(|| format!("{} cannot be measured", volume.display()))?;
     let unit = about.fragment_size();
     let (free, all) = (about.blocks_available() * unit, about.blocks() * unit);
-    let left_free = all / 100 * LEFT_FREE;
+    let left_free = (all / LEFT_FREE_SHARE).min(LEFT_FREE_AT_MOST);
     if needed.saturating_add(left_free) <= free {
         return Ok(());
     }
     let mib = |bytes: u64| bytes >> 20;
     bail!(
-        "the data volume has no room for it: {} MiB are free, {} MiB are needed and {} MiB more ({LEFT_FREE} %) must \
-         stay free; use a larger volume, or remove data",
+        "the data volume has no room for it: {} MiB are free, {} MiB are needed and {} MiB more must stay \
+         free; use a larger volume, or remove data",
         mib(free),
         mib(needed),
         mib(left_free)

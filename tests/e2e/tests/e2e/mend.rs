@@ -33,7 +33,6 @@ fn a_replica_whose_applier_stays_broken_is_copied_anew_and_writes_go_on() {
 
         let told = cluster.wait_condition(DATA_INTACT, "False", TOLD).await?;
         ensure!(told.message.contains(&broken.name), "{told:?}");
-        event(&cluster, "ReplicaCopiedAnew", &broken.name).await?;
         cluster
             .wait_for("another copy to vote", WHOLE, || async {
                 let now = cluster.record().await?;
@@ -41,6 +40,7 @@ fn a_replica_whose_applier_stays_broken_is_copied_anew_and_writes_go_on() {
                 Ok(incarnation.is_some_and(|now| now != broken.incarnation).then_some(()))
             })
             .await?;
+        event(&cluster, "ReplicaCopiedAnew", &broken.name).await?;
         nothing_is_lost(&cluster, writer, "applier of a replica broken").await?;
         let after = cluster.record().await?;
         ensure!((after.epoch, &after.primary) == (before.epoch, &before.primary), "nobody's role had to move");

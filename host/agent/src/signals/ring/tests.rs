@@ -11,7 +11,8 @@ enum Event {
     Silent { after_ms: u64 },
     /// mysqld is started anew, and counts from nothing.
     Restarted,
-    /// The clock is set back.
+    /// The clock is set back, further than anything that follows takes: a clock that is set back by less than that cannot
+    /// be told from one that is slow.
     SetBack { by_ms: u64 },
     /// The clock is set forward.
     SetForward { by_ms: u64 },
@@ -25,7 +26,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (1..900_000_u64, 0..50_u64).prop_map(|(after_ms, running)| Event::Looked { after_ms, running }),
         2 => (1..90_000_u64).prop_map(|after_ms| Event::Silent { after_ms }),
         2 => Just(Event::Restarted),
-        1 => (0..100_000_u64).prop_map(|by_ms| Event::SetBack { by_ms }),
+        1 => (900_000..1_000_000_u64).prop_map(|by_ms| Event::SetBack { by_ms }),
         1 => (0..100_000_u64).prop_map(|by_ms| Event::SetForward { by_ms }),
     ]
 }
@@ -33,7 +34,7 @@ fn event() -> impl Strategy<Value = Event> {
 /// The ring after everything, and whether the clock was ever set forward.
 fn lived(events: &[Event]) -> (Ring, bool) {
     let (mut ring, mut forward) = (Ring::default(), false);
-    let (mut now, mut clock, mut started) = (0_u64, 1_000_000_u64, 0_u64);
+    let (mut now, mut clock, mut started) = (0_u64, 1_000_000_000_u64, 0_u64);
     for event in events {
         let (passed, running) = match *event {
             Event::Looked { after_ms, running } => (after_ms, Some(running)),

@@ -95,7 +95,7 @@ impl Care<'_> {
         }
         let copies = member.report().and_then(|report| report.copies);
         let seconds = pause(self.snapshot, copies, PAUSE_MS, LONGEST_PAUSE_MS)?;
-        Some(format!("{seconds} s have passed since its last copy, which did not help"))
+        Some(format!("{seconds} s have passed since its last copy"))
     }
 
     /// What needs the data of a member that votes, if anything does.
