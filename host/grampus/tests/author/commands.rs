@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::program::{PACKED_BYTES, ended, grampus, offline, root};
+use crate::program::{PACKED_BYTES, building, ended, grampus, offline, root};
 
 /// The default, as it is embedded.
 fn most_advanced() -> String {
@@ -108,6 +108,7 @@ fn a_bench_measures_every_size_of_cluster() {
 
 #[test]
 fn a_new_policy_of_each_decision_builds_and_decides_as_its_scenarios_say() {
+    let _turn = building();
     let home = tempfile::tempdir().unwrap();
     for (decision, unit) in [("scaling", "servers"), ("config-tuning", "settings")] {
         let name = format!("my-{decision}");

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The program.
 pub const GRAMPUS: &str = env!("CARGO_BIN_EXE_grampus");
@@ -27,6 +28,13 @@ pub struct Ended {
     pub code: Option<i32>,
     /// What it wrote, to standard output and then to standard error.
     pub text: String,
+}
+
+/// To be held by a test that builds crates. All share one directory of what was built, and the documentation's tests of one
+/// crate read it after cargo has let go of it.
+pub fn building() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A command whose cargo stays off the network: whatever a policy needs was needed to build this tree. What it

@@ -1,13 +1,14 @@
 //! The tutorial, followed to the letter. What needs a cluster begins with the heading [`CLUSTER`] and is left out here.
 
 use crate::paper::follow;
-use crate::program::{PACKED_BYTES, grampus, root};
+use crate::program::{PACKED_BYTES, building, grampus, root};
 
 /// From here on a cluster is needed.
 const CLUSTER: &str = "## Bring it in";
 
 #[test]
 fn the_tutorial_works_as_it_is_written() {
+    let _turn = building();
     let text = std::fs::read_to_string(root().join("docs/policy-tutorial.md")).unwrap();
     let (here, _) = text.split_once(CLUSTER).expect("the tutorial says from where on it needs a cluster");
     let home = tempfile::tempdir().unwrap();
