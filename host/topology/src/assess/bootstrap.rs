@@ -94,6 +94,8 @@ fn initialize(snapshot: &Snapshot, record: &Record, primary: &MemberView) -> Ass
             phase: Phase::Promoting,
             primary_server_uuid: Some(facts.server_uuid),
             members: vec![member],
+            // All that it begins with is the cluster's. Of data from a backup, servers of another cluster made everything.
+            base: facts.executed.clone(),
             ..record.clone()
         };
         let because = format!("{} has made the first data", primary.name);
