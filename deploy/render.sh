@@ -4,15 +4,7 @@
 # first line of the file names.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-module=$PWD/helm
-cache=${GRAMPUS_CACHE:-$HOME/.cache/grampus}/bin-helm/$(cat helm/go.mod helm/go.sum | sha256sum | cut -c1-16)
-PATH=$PATH:/usr/local/go/bin
-
-if [[ ! -x $cache/helm ]]; then
-    mkdir -p "$cache"
-    (cd "$module" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$cache/helm.part" helm.sh/helm/v4/cmd/helm)
-    mv "$cache/helm.part" "$cache/helm"
-fi
+helm=$(../tests/lab/setup.sh helm)
 
 digest=$(cd chart && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1)
 {
@@ -26,6 +18,6 @@ metadata:
     app.kubernetes.io/part-of: grampus
     pod-security.kubernetes.io/enforce: restricted
 NAMESPACE
-    "$cache/helm" template grampus chart --namespace grampus-system --set definitions=false
+    "$helm" template grampus chart --namespace grampus-system --set definitions=false
 } >operator.yaml.part
 mv operator.yaml.part operator.yaml

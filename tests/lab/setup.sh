@@ -85,11 +85,6 @@ programs_directory() {
         sha256sum | cut -c1-16)"
 }
 
-# A directory of its own: another S3 server must not make anybody build Kubernetes again.
-s3_directory() {
-    printf '%s/bin-s3/%s' "$cache" "$(cat "$here"/go/versitygw/go.{mod,sum} | sha256sum | cut -c1-16)"
-}
-
 go_build() { # MODULE OUTPUT PACKAGE...
     local module=$1 output=$2 flags='-s -w'
     shift 2
@@ -128,20 +123,25 @@ go_programs() {
         mv "$directory/pause.part" "$directory/pause"
     fi
     rm -rf "$directory/.part"
-    directory=$(s3_directory)
-    mkdir -p "$directory"
-    build_into "$directory" versitygw versitygw github.com/versity/versitygw/cmd/versitygw
-    rm -rf "$directory/.part"
 }
 
-# Only the bench needs it, so it has a directory of its own and is not built with the others.
-opa() {
+# A program in a directory of its own, whose name it prints: another version of it must not make anybody build Kubernetes
+# again.
+own_program() { # NAME MODULE FILE PACKAGE
     local directory
-    directory=$cache/bin-opa/$(cat "$here"/go/opa/go.{mod,sum} | sha256sum | cut -c1-16)
-    build_into "$directory" opa opa github.com/open-policy-agent/opa
+    directory=$cache/bin-$1/$(cat "$here/go/$2"/go.{mod,sum} | sha256sum | cut -c1-16)
+    build_into "$directory" "$2" "$3" "$4"
     rm -rf "$directory/.part"
-    printf '%s\n' "$directory/opa"
+    printf '%s\n' "$directory/$3"
 }
+
+s3() { own_program s3 versitygw versitygw github.com/versity/versitygw/cmd/versitygw; }
+
+# Only the bench needs it.
+opa() { own_program opa opa opa github.com/open-policy-agent/opa; }
+
+# Only whoever changes the chart needs it.
+helm() { own_program helm helm helm helm.sh/helm/v4/cmd/helm; }
 
 # ---------------------------------------------------------------- policies in C
 
@@ -250,12 +250,15 @@ mysql() {
 mkdir -p "$cache"
 exec 9>"$cache/setup.lock"
 flock 9
-if [[ ${1:-} == opa ]]; then
-    opa 9>&-
-    exit
-fi
+case ${1:-} in
+    opa | helm)
+        "$1" 9>&-
+        exit
+        ;;
+esac
 packages
 wit_bindgen 9>&-
 mysql 9>&-
 go_programs 9>&-
+s3 9>&- >/dev/null
 say "everything is in place"
