@@ -12,6 +12,8 @@ mod doubt;
 mod endpoints;
 mod evict;
 mod execute;
+#[cfg(test)]
+mod fixtures;
 mod keep;
 mod observe;
 mod outlook;

@@ -327,6 +327,7 @@ fn rebuilt(snapshot: &Snapshot, record: &Record, rebuild: &Rebuild, over: bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roles::fixtures;
 
     fn record(primary: &str, data: u128) -> Record {
         let member = |name: &str, data| topology::record::Member {
@@ -344,26 +345,8 @@ mod tests {
     }
 
     fn end(record: &Record, member: &str, over: bool) -> Option<(Outcome, String)> {
-        let snapshot = Snapshot {
-            namespace: "default".to_owned(),
-            cluster: "shop".to_owned(),
-            now_unix_ms: 0,
-            record: Some(record.clone()),
-            record_unchanged_ms: 0,
-            record_is_ours: true,
-            desired: topology::snapshot::Desired { replicas: 2, acks: 1 },
-            members: Vec::new(),
-            readers: topology::readers::Readers::default(),
-            switchover: None,
-            rebuild: None,
-            accept_loss: None,
-            contradicted_ms: 0,
-            restart: None,
-            pace: topology::snapshot::Pace::default(),
-            without_primary_ms: 0,
-            change_barrier: None,
-            drain_failed_ms: None,
-        };
+        let desired = topology::snapshot::Desired { replicas: 2, acks: 1 };
+        let snapshot = Snapshot { record: Some(record.clone()), desired, ..fixtures::snapshot() };
         let rebuild = Rebuild { member: member.to_owned(), incarnation: uuid::Uuid::from_u128(2) };
         rebuilt(&snapshot, record, &rebuild, over).map(|end| (end.outcome, end.message))
     }

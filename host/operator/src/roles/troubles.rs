@@ -49,9 +49,10 @@ impl Troubles {
 #[cfg(test)]
 mod tests {
     use topology::facts::{DataState, Ends, MemberReport, ServerState, Standing};
-    use topology::snapshot::{Desired, MemberView, Pace, Probe};
+    use topology::snapshot::{MemberView, Probe};
 
     use super::*;
+    use crate::roles::fixtures::{member, snapshot};
 
     fn ended(data: u128, in_a_row: u32) -> Snapshot {
         let report = MemberReport {
@@ -71,36 +72,8 @@ mod tests {
             ends: Some(Ends { in_a_row, how: "signal 6".to_owned() }),
             copies: None,
         };
-        let view = MemberView {
-            signals: None,
-            name: "shop-1".to_owned(),
-            ordinal: 1,
-            pod: None,
-            probe: Probe::Known { report: Box::new(report), age_ms: 0, connected_ms: 60_000 },
-            available: true,
-            trouble_ms: 0,
-            other_version: None,
-        };
-        Snapshot {
-            namespace: "default".to_owned(),
-            cluster: "shop".to_owned(),
-            now_unix_ms: 0,
-            record: None,
-            record_unchanged_ms: 0,
-            record_is_ours: true,
-            desired: Desired { replicas: 3, acks: 1 },
-            members: vec![view],
-            readers: topology::readers::Readers::default(),
-            switchover: None,
-            rebuild: None,
-            accept_loss: None,
-            contradicted_ms: 0,
-            restart: None,
-            pace: Pace::default(),
-            without_primary_ms: 0,
-            change_barrier: None,
-            drain_failed_ms: None,
-        }
+        let probe = Probe::Known { report: Box::new(report), age_ms: 0, connected_ms: 60_000 };
+        Snapshot { members: vec![MemberView { probe, ..member(1) }], ..snapshot() }
     }
 
     #[test]

@@ -66,43 +66,17 @@ fn is_whole(upkeep: &Upkeep, member: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use objects::api::Outcome;
-    use topology::snapshot::{Desired, MemberView, Pace, PodFacts, Probe};
+    use topology::snapshot::{MemberView, PodFacts};
     use topology::upkeep::Due;
 
     use super::*;
+    use crate::roles::fixtures::{self, member};
 
     /// Three members, of which nobody knows more than when their pods were made.
     fn snapshot() -> Snapshot {
-        let view = |ordinal: u32| MemberView {
-            name: format!("shop-{ordinal}"),
-            ordinal,
-            pod: Some(PodFacts { created_unix_ms: 1_000, ..PodFacts::default() }),
-            probe: Probe::NotProbed,
-            signals: None,
-            available: true,
-            trouble_ms: 0,
-            other_version: None,
-        };
-        Snapshot {
-            namespace: "default".to_owned(),
-            cluster: "shop".to_owned(),
-            now_unix_ms: 0,
-            record: None,
-            record_unchanged_ms: 0,
-            record_is_ours: true,
-            desired: Desired { replicas: 3, acks: 1 },
-            members: (0..3).map(view).collect(),
-            switchover: None,
-            rebuild: None,
-            restart: None,
-            pace: Pace::default(),
-            without_primary_ms: 0,
-            change_barrier: None,
-            drain_failed_ms: None,
-            readers: topology::readers::Readers::default(),
-            accept_loss: None,
-            contradicted_ms: 0,
-        }
+        let pod = PodFacts { created_unix_ms: 1_000, ..PodFacts::default() };
+        let view = |ordinal| MemberView { pod: Some(pod.clone()), ..member(ordinal) };
+        Snapshot { members: (0..3).map(view).collect(), ..fixtures::snapshot() }
     }
 
     fn asked(member: Option<&str>) -> Restart {
