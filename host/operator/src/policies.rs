@@ -20,16 +20,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use engine::{Attempt, Compiler, Decision, Engine, Entry, PrimarySelection, Source};
+use engine::{Attempt, Compiler, Decision, Engine, Entry, InForce, PrimarySelection, Source};
 use kube::Client;
-use objects::api::{MysqlCluster, PolicyStatus};
+use objects::api::{MysqlCluster, PolicyStatus, policy};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use topology::decision::Question;
 use uuid::Uuid;
 
 pub use self::advisors::{Advisors, Seats};
-use self::fetch::fetch;
 pub use self::options::PolicyOptions;
 pub use self::shadows::Asked;
 use self::shadows::ShadowSets;
@@ -132,24 +131,17 @@ impl Policies {
         let mut loaded = Vec::new();
         for shadow in wanted::shadows(key, cluster) {
             let fetched = match &shadow.module {
-                Some(module) => self.fetch_shadow(key, module).await.map(Some),
+                Some(module) => {
+                    let options = &self.operator.options;
+                    trust::fetch(&self.client, options, &key.namespace, policy::PRIMARY_SELECTION, module)
+                        .await
+                        .map(Some)
+                }
                 None => Ok(None),
             };
             loaded.push((shadow, fetched.map_err(|problem| problem.message)));
         }
         self.shadows.load(key, loaded, &self.engine).await;
-    }
-
-    async fn fetch_shadow(
-        &self,
-        key: &ClusterKey,
-        module: &fetch::Reference,
-    ) -> Result<(fetch::Fetched, engine::Demand), fetch::Problem> {
-        let decision = objects::api::policy::PRIMARY_SELECTION;
-        let demand = trust::demand(&self.client, &self.operator.options, &key.namespace, decision).await?;
-        let fetched = fetch(&self.client, module).await?;
-        let (digest, signature) = (module.digest.clone(), fetched.signature.clone());
-        Ok((fetched, engine::Demand { digest, signature, ..demand }))
     }
 
     fn slot(&self, key: &ClusterKey) -> Arc<Slot> {
@@ -182,9 +174,7 @@ impl Policies {
             digest: module.digest.clone(),
             source: state.source.clone(),
             signed_by: state.signed_by.clone(),
-            breaker: module
-                .breaker
-                .map(|why| format!("{} {}: {why}", module.description.name, module.description.version)),
+            breaker: breaker(&module),
             problem: state.problem.clone(),
             failed: state.failed.clone(),
             last_answer: None,
@@ -268,19 +258,27 @@ fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
         Source::Shadow => ", a shadow",
     };
     Choice {
+        failures: failures(&decision),
         answer: decision.answer,
         by: format!("{} {}{whence}", decision.by.name, decision.by.version),
-        failures: decision
-            .failures
-            .iter()
-            .map(|failed| format!("{} {}: {}", failed.by.name, failed.by.version, failed.failure))
-            .collect(),
         took_micros: decision.took_micros,
         trigger,
         breaker: decision.breaker,
         verdict: None,
         entry: None,
     }
+}
+
+/// Each module that should have answered and failed, and how.
+fn failures<A>(decision: &Decision<A>) -> Vec<String> {
+    let failures = decision.failures.iter();
+    failures.map(|failed| format!("{} {}: {}", failed.by.name, failed.by.version, failed.failure)).collect()
+}
+
+/// Which module is not asked for a while, and why, if it is not.
+fn breaker(module: &InForce) -> Option<String> {
+    let why = module.breaker.as_ref()?;
+    Some(format!("{} {}: {why}", module.description.name, module.description.version))
 }
 
 /// What went wrong with whoever should have decided, and who did instead.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use engine::{DecisionKind, Demand, Engine, Entry, Slot};
+use engine::{DecisionKind, Engine, Entry, Slot};
 use kube::Client;
 use objects::api::{MysqlCluster, PoliciesStatus, PolicyStatus};
 use serde_json::{Value, json};
@@ -15,10 +15,11 @@ use tokio::sync::OnceCell;
 use topology::{scaling, tuning};
 use uuid::Uuid;
 
-use super::fetch::{Reference, fetch};
+use super::fetch::Reference;
 use super::options::PolicyOptions;
 use super::trust;
 use super::wanted::reference;
+use super::{breaker, failures};
 use crate::cache::ClusterKey;
 
 /// How many of them may run at once: each cluster has a question a minute, and nobody waits for the answers.
@@ -186,11 +187,7 @@ impl<Q: DecisionKind> Seats<Q> {
         let placed = seat.placed()?;
         let asked = tokio::task::spawn_blocking(move || {
             let decision = placed.slot.decide(&question);
-            let failures: Vec<String> = decision
-                .failures
-                .iter()
-                .map(|failed| format!("{} {}: {}", failed.by.name, failed.by.version, failed.failure))
-                .collect();
+            let failures = failures(&decision);
             let by = format!("{} {}", decision.by.name, decision.by.version);
             seat.lock().failed =
                 (!failures.is_empty()).then(|| format!("{}; {by} answered instead", failures.join("; ")));
@@ -216,9 +213,7 @@ impl<Q: DecisionKind> Seats<Q> {
         let status = PolicyStatus { source, signed_by, problem, failed, ..PolicyStatus::default() };
         Some(match module {
             Some(module) => PolicyStatus {
-                breaker: module
-                    .breaker
-                    .map(|why| format!("{} {}: {why}", module.description.name, module.description.version)),
+                breaker: breaker(&module),
                 name: module.description.name,
                 version: module.description.version,
                 digest: module.digest,
@@ -282,10 +277,8 @@ async fn bind<Q: DecisionKind>(
     placed: Option<Arc<Placed<Q>>>,
 ) -> Result<(Arc<Placed<Q>>, String, Option<String>), String> {
     let Named { field, module, settings } = named;
-    let demand = trust::demand(world.client, world.options, &world.key.namespace, Q::KIND.name()).await;
-    let demand = demand.map_err(|problem| problem.message)?;
-    let fetched = fetch(world.client, module).await.map_err(|problem| problem.message)?;
-    let demand = Demand { digest: module.digest.clone(), signature: fetched.signature, ..demand };
+    let fetched = trust::fetch(world.client, world.options, &world.key.namespace, Q::KIND.name(), module).await;
+    let (fetched, demand) = fetched.map_err(|problem| problem.message)?;
     let (source, bytes) = (fetched.source, fetched.bytes);
     let (engine, settings) = (engine.clone(), settings.clone().or(fetched.settings).unwrap_or_else(|| json!({})));
     let bound = tokio::task::spawn_blocking(move || {

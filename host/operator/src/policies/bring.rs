@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use topology::decision::Question;
 
 use super::copies::{self, Kept, Passed};
-use super::fetch::{Fetched, Problem, fetch};
+use super::fetch::{Fetched, Problem};
 use super::wanted::{FIELD, Wanted, enforced};
 use super::{Policies, Slot, recent, trust};
 use crate::cache::ClusterKey;
@@ -109,14 +109,13 @@ impl Policies {
         recent: Arc<[(String, Question)]>,
     ) -> Result<Brought, Problem> {
         let Some(reference) = &wanted.module else { return Err(Problem::lasting("no module is named")) };
-        let demand = trust::demand(&self.client, &self.operator.options, &key.namespace, DECISION).await?;
-        let Fetched { source, bytes, signature, settings } = fetch(&self.client, reference).await?;
+        let fetched = trust::fetch(&self.client, &self.operator.options, &key.namespace, DECISION, reference).await?;
+        let (Fetched { source, bytes, signature, settings }, demand) = fetched;
         let source = if reference.namespace == key.namespace {
             source
         } else {
             format!("{source} of namespace {}", reference.namespace)
         };
-        let demand = Demand { digest: reference.digest.clone(), signature: signature.clone(), ..demand };
         let settings = wanted.settings.clone().or(settings).unwrap_or_else(|| json!({}));
         let climbing = Climbing { bytes: bytes.clone(), demand, settings, recent };
         let (binding, vouched) =

@@ -10,11 +10,25 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 use objects::api::labels;
 
-use super::fetch::Problem;
+use super::fetch::{self, Fetched, Problem, Reference};
 use super::options::PolicyOptions;
 
 /// Bytes of a file with public keys: some hundreds of keys.
 const KEY_FILE_BYTES: u64 = 64 << 10;
+
+/// The module that a reference names, and what is asked of it before it is loaded.
+pub(super) async fn fetch(
+    client: &Client,
+    options: &PolicyOptions,
+    namespace: &str,
+    decision: &str,
+    wanted: &Reference,
+) -> Result<(Fetched, Demand), Problem> {
+    let demand = demand(client, options, namespace, decision).await?;
+    let fetched = fetch::fetch(client, wanted).await?;
+    let demand = Demand { digest: wanted.digest.clone(), signature: fetched.signature.clone(), ..demand };
+    Ok((fetched, demand))
+}
 
 /// What a module for a cluster in that namespace has to be, whatever was said of this one.
 pub(super) async fn demand(
