@@ -120,13 +120,18 @@ fn show(bar: &ProgressBar, status: &MysqlBackupStatus, told: &mut Option<String>
     let (done, total) = (amount(status.bytes_done), amount(status.bytes));
     bar.set_length(total.max(done));
     bar.set_position(done);
-    if status.message != *told {
-        let message = status.message.clone().unwrap_or_default();
+    tell(bar, &status.message, told);
+}
+
+/// Says what is new, beside the bar or, where nobody sees one, on a line.
+pub fn tell(bar: &ProgressBar, message: &Option<String>, told: &mut Option<String>) {
+    if message != told {
+        let text = message.clone().unwrap_or_default();
         if bar.is_hidden() {
-            eprintln!("{message}");
+            eprintln!("{text}");
         }
-        bar.set_message(message);
-        told.clone_from(&status.message);
+        bar.set_message(text);
+        told.clone_from(message);
     }
 }
 

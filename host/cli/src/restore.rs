@@ -14,6 +14,7 @@ use kube::api::PostParams;
 use kube::runtime::watcher::watch_object;
 use objects::api::{BackupPhase, Bootstrap, MysqlBackup, MysqlCluster, MysqlClusterSpec, Recovery, Storage};
 
+use crate::backup::tell;
 use crate::site::{Target, explained};
 use crate::style::{Style, Tone};
 
@@ -137,15 +138,7 @@ async fn follow(clusters: Api<MysqlCluster>, name: &str) -> anyhow::Result<Strin
                     return Ok(primary.to_owned());
                 }
                 let unmet = status.conditions.iter().find(|condition| condition.status == "False");
-                let message = unmet.map(|condition| condition.message.clone());
-                if message != told {
-                    let text = message.clone().unwrap_or_default();
-                    if spinner.is_hidden() {
-                        eprintln!("{text}");
-                    }
-                    spinner.set_message(text);
-                    told = message;
-                }
+                tell(&spinner, &unmet.map(|condition| condition.message.clone()), &mut told);
             }
             Ok(None) => bail!("MysqlCluster {name} was deleted"),
             Err(error) => spinner.suspend(|| eprintln!("the API server does not answer: {error}")),

@@ -128,13 +128,13 @@ async fn users(site: &Site) -> Vec<MysqlCluster> {
     site.api::<MysqlCluster>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
 }
 
-/// How to begin to ask a module that is not followed yet.
+/// How to begin to use it. Only what decides who leads is followed; the others have to be named as what they are.
 fn beginning(kind: Kind, name: &str, digest: &str, signed: Option<&Signed>) -> String {
     let snippet = Snippet {
         config_map: Some((name, KEY)),
         digest: Some(digest),
         signature: signed.map(|signed| signed.signature.as_str()),
-        mode: Some("Shadow"),
+        mode: (kind != Kind::PrimarySelection).then_some("Shadow"),
         settings: None,
     };
     snippet.in_words(kind.name())
@@ -164,14 +164,7 @@ fn told(name: &str, digest: &str, signed: Option<&Signed>, clusters: &[MysqlClus
         }
     }
     if !used || pinned {
-        let snippet = Snippet {
-            config_map: Some((name, KEY)),
-            digest: Some(digest),
-            signature: signed.map(|signed| signed.signature.as_str()),
-            mode: None,
-            settings: None,
-        };
-        text.push_str(&snippet.in_words(policy::PRIMARY_SELECTION));
+        text.push_str(&beginning(Kind::PrimarySelection, name, digest, signed));
     }
     text
 }

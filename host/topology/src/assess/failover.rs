@@ -110,10 +110,13 @@ fn is_stuck_alone(snapshot: &Snapshot, record: &Record, primary: &MemberView) ->
         Some(VolumeTrouble::Unknown) | None => false,
     };
     let replicas = voters(snapshot, record).filter(|member| member.name != record.primary);
-    let well = replicas.filter(|member| {
-        member.in_good_standing(record) && member.server().is_some() && member.volume_trouble().is_none()
-    });
+    let well = replicas.filter(|member| can_be_frozen(record, member) && member.volume_trouble().is_none());
     stuck && well.count() >= record.freeze_quorum()
+}
+
+/// Whether a freeze of this replica would count: it runs, and has forgotten nothing that it acknowledged.
+fn can_be_frozen(record: &Record, member: &MemberView) -> bool {
+    member.in_good_standing(record) && member.server().is_some()
 }
 
 /// A primary that runs and takes no writes: a drain, ours or one that a crashed operator left behind, or a server that
@@ -136,7 +139,7 @@ fn closed(snapshot: &Snapshot, record: &Record, primary: &MemberView, facts: &Se
 /// primary's silence proves nothing, and neither does a connection on which nothing was said. When the cut is over, the
 /// members are heard again one after the other, and the primary perhaps last.
 fn unproved<'a>(snapshot: &'a Snapshot, record: &'a Record, tried_ms: u64) -> Vec<&'a MemberView> {
-    let fit = voters(snapshot, record).filter(|member| member.in_good_standing(record) && member.server().is_some());
+    let fit = voters(snapshot, record).filter(|member| can_be_frozen(record, member));
     let (proved, unproved): (Vec<_>, Vec<_>) = fit.partition(|member| {
         let Probe::Known { age_ms, connected_ms, .. } = &member.probe else { return false };
         *connected_ms >= tried_ms && *age_ms <= tried_ms
@@ -240,8 +243,7 @@ pub(super) fn expected(snapshot: &Snapshot, record: &Record) -> Result<(), TooFe
     let needed = record.freeze_quorum();
     let replicas =
         voters(snapshot, record).filter(|member| member.name != record.primary || !member.opened_as_primary_of(record));
-    let (fit, unfit): (Vec<_>, Vec<_>) =
-        replicas.partition(|member| member.in_good_standing(record) && member.server().is_some());
+    let (fit, unfit): (Vec<_>, Vec<_>) = replicas.partition(|member| can_be_frozen(record, member));
     let reachable = voters(snapshot, record).filter(|member| member.report().is_some()).count();
     let primary_intact = snapshot
         .member(&record.primary)
