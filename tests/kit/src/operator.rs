@@ -149,7 +149,8 @@ impl<'a> Operator<'a> {
         Ok(process)
     }
 
-    /// Sets how many there are and waits until that is so.
+    /// Sets how many there are and waits until so many run. The pods themselves are asked, since the Deployment goes on
+    /// counting for a moment one that was just deleted.
     ///
     /// # Errors
     /// It did not become so.
@@ -158,10 +159,9 @@ impl<'a> Operator<'a> {
         let patch = serde_json::json!({ "spec": { "replicas": replicas } });
         deployments.patch(DEPLOYMENT, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         eventually(&format!("{replicas} operators"), Duration::from_secs(90), || async {
-            let status = deployments.get(DEPLOYMENT).await?.status.unwrap_or_default();
-            let as_wanted = status.replicas.unwrap_or(0) == replicas && status.ready_replicas.unwrap_or(0) == replicas;
-            let gone = self.pods().await?.len() == usize::try_from(replicas)?;
-            Ok((as_wanted && gone).then_some(()))
+            let pods = self.pods().await?;
+            let as_wanted = pods.len() == usize::try_from(replicas)? && pods.iter().all(is_ready);
+            Ok(as_wanted.then_some(()))
         })
         .await
     }
@@ -189,6 +189,11 @@ impl<'a> Operator<'a> {
         lines.sort_by_key(|line| line.at);
         Ok(lines)
     }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn parse(line: &str, pod: &str) -> Option<LogLine> {

@@ -7,7 +7,7 @@ use e2e::{FAILOVER, WHOLE, world};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kit::{Operator, eventually};
 use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::Api;
 use topology::record::Phase;
 
 use crate::{nothing_is_lost, under_load};
@@ -43,11 +43,11 @@ fn a_failover_is_finished_wherever_the_operator_that_began_it_ends() {
         let mut writer = under_load(&cluster).await?;
         for point in POINTS {
             let primary = cluster.primary().await?;
-            // The Lease may still name one that is gone.
+            // The Lease may still name one that is gone, and may name a new one before the kubelet has told of it.
             let leader = cluster
                 .wait_for("an operator that acts", FAILOVER, || async {
-                    let (leader, pods) = (operator.leader().await?, operator.pods().await?);
-                    Ok(pods.iter().any(|pod| pod.name_any() == leader).then_some(leader))
+                    let leader = operator.leader().await?;
+                    Ok(operator.fingerprint(&leader).await.is_ok().then_some(leader))
                 })
                 .await?;
             let process = operator.end_at(&leader, point).await?;
