@@ -8,7 +8,7 @@ use crate::member::Member;
 use crate::sql::PROMPT;
 
 /// How often the files are looked at. The kubelet itself takes up to a minute to bring a changed Secret.
-const INTERVAL: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs until the agent ends.
 pub async fn run(member: Arc<Member>) {

@@ -1,7 +1,7 @@
 //! The Secrets of a cluster: their names, their keys, and what is wrong with one that is incomplete.
 //!
-//! A Secret is made once and never written again: the passwords in it are also inside the data. This module makes
-//! up nothing; the caller brings passwords and certificates.
+//! A Secret is made once. What is in it is never written again, because the passwords are also inside the data, but for
+//! certificates before they run out. This module makes up nothing; the caller brings passwords and certificates.
 
 use std::collections::BTreeMap;
 
@@ -93,6 +93,11 @@ impl SecretKind {
         }
     }
 
+    /// Whether it holds a certificate that the authority signed.
+    pub fn is_signed(self) -> bool {
+        matches!(self, SecretKind::Server | SecretKind::Operator)
+    }
+
     /// Whether what is in it is also inside the data, so that a new one would not fit data that exists.
     pub fn belongs_to_data(self) -> bool {
         matches!(self, SecretKind::Root | SecretKind::App | SecretKind::Internal)
@@ -118,11 +123,7 @@ pub fn secret(cluster: &ValidatedCluster, kind: SecretKind, data: BTreeMap<Strin
             ..ObjectMeta::default()
         },
         data: Some(data.into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))).collect()),
-        type_: Some(if kind == SecretKind::Server || kind == SecretKind::Operator {
-            "kubernetes.io/tls".to_owned()
-        } else {
-            "Opaque".to_owned()
-        }),
+        type_: Some(if kind.is_signed() { "kubernetes.io/tls".to_owned() } else { "Opaque".to_owned() }),
         ..Secret::default()
     }
 }

@@ -17,6 +17,8 @@ use topology::signals::Signals;
 use wire::{Heartbeat, Request, Response};
 use wire_client::Connection;
 
+use crate::tls;
+
 /// How long a connection may take to come about. A living agent answers within milliseconds.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
@@ -63,8 +65,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// `POD.CLUSTER-instances.NAMESPACE.svc`.
     pub server_name: String,
-    /// The cluster's CA and the operator's certificate.
-    pub tls: Arc<rustls::ClientConfig>,
+    /// The cluster's CA and the operator's certificate. Each connection takes what is there when it begins.
+    pub tls: tls::Current,
 }
 
 /// A link to one agent. Dropping it ends it.
@@ -275,7 +277,7 @@ impl From<wire_client::Error> for Broken {
 
 /// Connects and listens until something breaks; says what did.
 async fn listen(target: &Target, shared: &Shared) -> Broken {
-    let open = Connection::open(target.address, target.tls.clone(), &target.server_name);
+    let open = Connection::open(target.address, target.tls.load_full(), &target.server_name);
     let connection = match timeout(CONNECT_WITHIN, open).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return error.into(),

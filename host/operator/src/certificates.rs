@@ -1,7 +1,8 @@
 //! The certificates of a cluster: its own authority, the members' certificate and the operator's.
 //!
-//! Keys are ECDSA P-256, made and signed with ring. Nothing here is renewed yet: an authority is valid for ten years
-//! and a certificate for one, and rotation (trust both, reissue, drop the old) is to come with its own design.
+//! Keys are ECDSA P-256, made and signed with ring. A certificate is valid for a year and made anew, by the same
+//! authority, when a third of that is left. The authority is valid for ten years and is never replaced by itself: whoever
+//! trusts it would have to be told first.
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use objects::api::names;
@@ -10,12 +11,17 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
+use x509_parser::pem::parse_x509_pem;
 
 /// The common name under which the operator speaks to agents.
 pub const OPERATOR: &str = "operator";
 
 const AUTHORITY_YEARS: i32 = 10;
 const CERTIFICATE_YEARS: i32 = 1;
+
+/// A certificate is made anew when less than one part in so many of its time is left: four months of twelve, in which
+/// somebody notices that no operator has run.
+const RENEWED_AT: i64 = 3;
 
 /// A certificate and its private key, both as PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +73,22 @@ pub fn operator(authority: &Pair, now: Timestamp) -> Result<Pair, rcgen::Error> 
     let mut params = params(OPERATOR, vec![OPERATOR.to_owned()], now, CERTIFICATE_YEARS)?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     issue(authority, params)
+}
+
+/// Whether it is time to make a certificate anew: this authority signed it, and less than a third of its time is left. One
+/// that somebody else signed, or that cannot be read, is a person's to replace.
+pub fn is_due(certificate: &str, authority: &Pair, now: Timestamp) -> bool {
+    let (Ok((_, found)), Ok((_, signer))) =
+        (parse_x509_pem(certificate.as_bytes()), parse_x509_pem(authority.certificate.as_bytes()))
+    else {
+        return false;
+    };
+    let (Ok(found), Ok(signer)) = (found.parse_x509(), signer.parse_x509()) else { return false };
+    if found.issuer() != signer.subject() {
+        return false;
+    }
+    let (from, until) = (found.validity().not_before.timestamp(), found.validity().not_after.timestamp());
+    until.saturating_sub(now.as_second()) < until.saturating_sub(from) / RENEWED_AT
 }
 
 fn issue(authority: &Pair, mut params: CertificateParams) -> Result<Pair, rcgen::Error> {
@@ -162,6 +184,23 @@ mod tests {
         let at = |text: &str| trusted(&ours, &server, "localhost", text.parse().unwrap());
         assert!(at("2024-02-29T00:00:00Z") && at("2025-02-27T00:00:00Z"));
         assert!(!at("2025-03-02T00:00:00Z") && !at("2024-02-20T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_certificate_is_made_anew_when_a_third_of_its_time_is_left_and_only_by_who_signed_it() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-01-10T12:00:00Z");
+        let ours = authority(&identity(), now).unwrap();
+        let server = server(&ours, &identity(), now).unwrap().certificate;
+        let due = |when: &str| is_due(&server, &ours, at(when));
+        assert!(!due("2026-01-10T12:00:00Z") && !due("2026-09-08T00:00:00Z"));
+        assert!(due("2026-09-12T00:00:00Z"), "four months are left");
+        assert!(due("2027-06-01T00:00:00Z"), "one that has run out is made anew, too");
+
+        let other = Identity { name: "other".into(), ..identity() };
+        let foreign = authority(&other, now).unwrap();
+        assert!(!is_due(&server, &foreign, at("2027-06-01T00:00:00Z")), "somebody else signed it");
+        assert!(!is_due("no certificate", &ours, at("2027-06-01T00:00:00Z")));
     }
 
     #[test]

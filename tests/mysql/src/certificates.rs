@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
 /// The authority of one cluster.
 pub struct Authority {
@@ -33,7 +33,17 @@ impl Authority {
 
     /// A certificate in this name, valid for these hosts.
     pub fn issue(&self, common_name: &str, hosts: &[String]) -> anyhow::Result<Pair> {
+        self.sign(common_name, CertificateParams::new(hosts)?)
+    }
+
+    /// The same, valid until the first day of that year.
+    pub fn issue_until(&self, common_name: &str, hosts: &[String], year: i32) -> anyhow::Result<Pair> {
         let mut params = CertificateParams::new(hosts)?;
+        params.not_after = date_time_ymd(year, 1, 1);
+        self.sign(common_name, params)
+    }
+
+    fn sign(&self, common_name: &str, mut params: CertificateParams) -> anyhow::Result<Pair> {
         params.distinguished_name.push(DnType::CommonName, common_name);
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;

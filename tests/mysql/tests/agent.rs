@@ -4,6 +4,8 @@
 mod alone;
 #[path = "agent/backups.rs"]
 mod backups;
+#[path = "agent/certificates.rs"]
+mod certificates;
 #[path = "agent/failover.rs"]
 mod failover;
 #[path = "agent/hangs.rs"]

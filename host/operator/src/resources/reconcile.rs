@@ -18,6 +18,8 @@ use super::{Guarded, Worker, report, secrets};
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How soon something is looked at again that is about to go.
 const SOON: Duration = Duration::from_secs(2);
+/// When to look again where nothing is to be done and nothing changes: certificates run out by themselves.
+const NOW_AND_THEN: Duration = Duration::from_secs(6 * 3600);
 
 /// Why a pass was given up; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +158,7 @@ fn spec_is_valid(cluster: &ValidatedCluster) -> Finding {
 
 fn done(cluster: &ValidatedCluster) -> Outcome {
     let applied = Finding::new(RESOURCES_APPLIED, Status::True, "Applied", "every object is as the spec wants it");
-    outcome(spec_is_valid(cluster), applied, "", Action::await_change())
+    outcome(spec_is_valid(cluster), applied, "", Action::requeue(NOW_AND_THEN))
 }
 
 fn paused(cluster: &ValidatedCluster) -> Outcome {

@@ -1,7 +1,7 @@
-//! Passwords and certificates: made once, then only checked.
+//! Passwords and certificates: made once, then only checked, and certificates made anew before they run out.
 //!
-//! A Secret that exists is never written again beside its owner. What is in it is also inside the data, so a new
-//! password would lock everybody out.
+//! A password that exists is never written again: it is also inside the data, so a new one would lock everybody out. Nor
+//! is the authority, nor what somebody else signed.
 
 use std::collections::BTreeMap;
 
@@ -99,9 +99,12 @@ pub(super) async fn ensure(worker: &Worker, cluster: &ValidatedCluster, live: &L
     for kind in needed(cluster) {
         if let Some(found) = live.secrets.get(&kind) {
             follow_policy(&api, cluster, kind, found).await?;
+            if let Some(data) = renewed(cluster, kind, found, authority.as_ref(), Timestamp::now())? {
+                replace(&api, found, &secret(cluster, kind, data)).await?;
+            }
             continue;
         }
-        let data = contents(cluster, kind, &mut authority)?;
+        let data = contents(cluster, kind, &mut authority, Timestamp::now())?;
         let what = || format!("Secret {}", kind.name(&cluster.identity.name));
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let made = api.create(&params, &secret(cluster, kind, data)).await;
@@ -133,13 +136,39 @@ async fn follow_policy(
     patched.map(drop).map_err(|source| Error::Write { what: format!("Secret {}", found.name_any()), source })
 }
 
+/// What is to be in a Secret instead of a certificate that has not long to go, or nothing.
+fn renewed(
+    cluster: &ValidatedCluster,
+    kind: SecretKind,
+    found: &Secret,
+    authority: Option<&Pair>,
+    now: Timestamp,
+) -> Result<Option<BTreeMap<String, String>>, Error> {
+    let Some(signer) = authority.filter(|_| kind.is_signed()) else { return Ok(None) };
+    if !certificates::is_due(&text(found, keys::CERTIFICATE), signer, now) {
+        return Ok(None);
+    }
+    contents(cluster, kind, &mut Some(signer.clone()), now).map(Some)
+}
+
+/// Puts other contents into a Secret, unless somebody wrote to it meanwhile.
+async fn replace(api: &Api<Secret>, found: &Secret, with: &Secret) -> Result<(), Error> {
+    let name = found.name_any();
+    let patch = serde_json::json!({ "metadata": { "resourceVersion": found.resource_version() }, "data": with.data });
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let patched = api.patch(&name, &params, &Patch::Merge(patch)).await;
+    patched.map_err(|source| Error::Write { what: format!("Secret {name}"), source })?;
+    tracing::info!(secret = name, namespace = found.namespace(), "certificate renewed");
+    Ok(())
+}
+
 fn contents(
     cluster: &ValidatedCluster,
     kind: SecretKind,
     authority: &mut Option<Pair>,
+    now: Timestamp,
 ) -> Result<BTreeMap<String, String>, Error> {
     let identity = &cluster.identity;
-    let now = Timestamp::now();
     let refused = |source| Error::Authority { secret: SecretKind::Authority.name(&identity.name), source };
     let entries = match kind {
         SecretKind::Root => vec![(keys::PASSWORD, password())],
@@ -178,11 +207,13 @@ fn known_or_new(authority: &mut Option<Pair>, identity: &Identity, now: Timestam
 }
 
 fn authority_in(secret: &Secret) -> Pair {
-    let text = |key: &str| {
-        let bytes = secret.data.as_ref().and_then(|data| data.get(key));
-        bytes.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned()).unwrap_or_default()
-    };
-    Pair { certificate: text(keys::CA_CERTIFICATE), key: text(keys::CA_KEY) }
+    Pair { certificate: text(secret, keys::CA_CERTIFICATE), key: text(secret, keys::CA_KEY) }
+}
+
+/// What a Secret has under a key; nothing if it has not.
+fn text(secret: &Secret, key: &str) -> String {
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key));
+    bytes.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned()).unwrap_or_default()
 }
 
 fn password() -> String {
@@ -194,12 +225,16 @@ mod tests {
     use super::super::dereference::tests::{applied, shop, smallest};
     use super::*;
 
+    fn now() -> Timestamp {
+        "2026-01-10T12:00:00Z".parse().unwrap()
+    }
+
     /// Every Secret as this controller makes it.
     fn complete(cluster: &ValidatedCluster) -> Live {
         let mut live = applied(cluster);
         let mut authority = None;
         for kind in needed(cluster) {
-            let data = contents(cluster, kind, &mut authority).unwrap();
+            let data = contents(cluster, kind, &mut authority, now()).unwrap();
             live.secrets.insert(kind, secret(cluster, kind, data));
         }
         live
@@ -222,8 +257,29 @@ mod tests {
 
         // A Secret that was lost later is signed by the same authority.
         let mut kept = Some(authority_in(&live.secrets[&SecretKind::Authority]));
-        let again = contents(&smallest(), SecretKind::Server, &mut kept).unwrap();
+        let again = contents(&smallest(), SecretKind::Server, &mut kept, now()).unwrap();
         assert_eq!(again[keys::CA_CERTIFICATE].as_bytes(), authority);
+    }
+
+    #[test]
+    fn only_certificates_are_made_anew_and_by_the_authority_that_everybody_trusts() {
+        let (cluster, live) = (smallest(), complete(&smallest()));
+        let authority = authority_in(&live.secrets[&SecretKind::Authority]);
+        let late: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+        for (kind, found) in &live.secrets {
+            let after = |now| renewed(&cluster, *kind, found, Some(&authority), now).unwrap();
+            assert_eq!(after(now()), None, "{kind:?}");
+            let Some(data) = after(late) else {
+                assert!(!kind.is_signed(), "{kind:?}");
+                continue;
+            };
+            assert!(kind.is_signed(), "{kind:?}");
+            assert_eq!(data[keys::CA_CERTIFICATE], authority.certificate);
+            assert_ne!(data[keys::KEY], text(found, keys::KEY));
+            let new = secret(&cluster, *kind, data);
+            assert_eq!(renewed(&cluster, *kind, &new, Some(&authority), late).unwrap(), None, "once is enough");
+            assert_eq!(renewed(&cluster, *kind, found, None, late).unwrap(), None, "nobody is there to sign");
+        }
     }
 
     #[test]

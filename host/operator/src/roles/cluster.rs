@@ -42,6 +42,7 @@ use crate::agents::{Link, Seen, Target};
 use crate::backups::Source;
 use crate::cache::ClusterKey;
 use crate::failure_points::Point;
+use crate::tls;
 
 /// How often a cluster is looked at when nothing says that it changed. Only memory is read then.
 const QUIET_PASS: Duration = Duration::from_secs(1);
@@ -82,7 +83,7 @@ pub struct Cluster {
     pub(super) granted: Option<String>,
     outlook: Outlook,
     advisory: Advisory,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<tls::Kept>,
     pub(super) wake: Arc<Notify>,
 }
 
@@ -406,11 +407,13 @@ impl Cluster {
     }
 
     /// The operator's certificate for this cluster, once the resources controller has made it.
-    async fn tls(&mut self) -> anyhow::Result<Option<Arc<rustls::ClientConfig>>> {
+    async fn tls(&mut self) -> anyhow::Result<Option<tls::Current>> {
         if self.tls.is_none() {
-            self.tls = crate::tls::client_config(&self.context.client, &self.key).await?;
+            let client = &self.context.client;
+            let first = tls::client_config(client, &self.key).await?;
+            self.tls = first.map(|first| tls::Kept::begin(client.clone(), self.key.clone(), first));
         }
-        Ok(self.tls.clone())
+        Ok(self.tls.as_ref().map(tls::Kept::current))
     }
 
     /// Takes the newest record: what this operator wrote last, or what a watch or a read brought since. That one went back

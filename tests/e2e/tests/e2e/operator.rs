@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use e2e::{FAILOVER, WHOLE, world};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kit::{Operator, eventually};
-use kube::api::{Patch, PatchParams};
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use topology::record::Phase;
 
 use crate::{nothing_is_lost, under_load};
