@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use kit::{Cluster, Load, Operator, Scenario, Steps, survive};
 
-use crate::figures::Report;
+use crate::figures::{Amount, Report};
 
 /// What is measured, and whether it matters where the operator is.
 const KINDS: [(Scenario, bool); 6] = [
@@ -29,6 +29,7 @@ pub async fn measure(steps: &Steps, cluster: &Cluster, times: usize, report: &mu
         return Ok(());
     }
     let operator = Operator::of(cluster.env());
+    let (mut faults, mut acknowledged) = (0, 0);
     for (kind, placed) in KINDS {
         for beside in if placed { vec![false, true] } else { vec![false] } {
             let place = match (placed, beside) {
@@ -45,6 +46,8 @@ pub async fn measure(steps: &Steps, cluster: &Cluster, times: usize, report: &mu
                 }
                 let run = survive(cluster, kind, HOLD, Load { writers: WRITERS, ..Load::default() }).await?;
                 run.hold()?;
+                faults += 1;
+                acknowledged += run.verdict.acknowledged;
                 gaps.push(run.gap);
                 whole.push(run.whole);
             }
@@ -53,5 +56,10 @@ pub async fn measure(steps: &Steps, cluster: &Cluster, times: usize, report: &mu
             report.add("  from its end until every member is in good standing", whole);
         }
     }
+    // Each held, or it would not be counted.
+    report.amount(Amount {
+        what: format!("{faults} further faults under {WRITERS} writers"),
+        value: format!("{acknowledged} rows acknowledged, 0 lost"),
+    });
     Ok(())
 }

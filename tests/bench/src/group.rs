@@ -15,8 +15,9 @@ use crate::figures::Report;
 /// How long a group may take to be whole.
 const WHOLE: Duration = Duration::from_secs(180);
 
-/// What a group needs besides its defaults. The name only has to be some UUID.
-const NEEDED: &str = "--plugin-load-add=group_replication.so --report-host=$POD_IP \
+/// What a group needs besides its defaults. The name only has to be some UUID. A server that was killed begins read-only,
+/// as its manual advises: else it takes writes of its own until it is a member again, and then never becomes one.
+const NEEDED: &str = "--plugin-load-add=group_replication.so --report-host=$POD_IP --super-read-only=ON \
     --loose-group-replication-group-name=6f1c0f6e-2f7e-4d38-9f0f-7b3f1a6b8c11 \
     --loose-group-replication-local-address=$POD_IP:33061 --loose-group-replication-start-on-boot=OFF \
     --loose-group-replication-ip-allowlist=0.0.0.0/0 --loose-group-replication-recovery-get-public-key=ON";
@@ -64,7 +65,7 @@ async fn gaps(step: &kit::Step, plain: &Plain, times: usize) -> Result<Vec<Durat
     );
     for member in &plain.members {
         // What initialization left differs from member to member, and a group wants no history of a member's own.
-        member.run(&["RESET BINARY LOGS AND GTIDS", &seeds, &recovery]).await?;
+        member.run(&["SET GLOBAL super_read_only=OFF", "RESET BINARY LOGS AND GTIDS", &seeds, &recovery]).await?;
     }
     plain.members[0]
         .run(&[
