@@ -42,8 +42,7 @@ pub async fn measure(steps: &Steps, cluster: &Cluster, report: &mut Report) -> R
     step.done();
 
     let step = steps.begin(&format!("the same with {MORE} clusters more"));
-    let more: Vec<_> =
-        (0..MORE).map(|number| Cluster::named(cluster.env(), &cluster.namespace, &name(number))).collect();
+    let more: Vec<_> = (0..MORE).map(|number| cluster.beside(&format!("rest-{number}"))).collect();
     for cluster in &more {
         cluster.remove().await?;
         cluster.apply(json!({ "storage": { "size": "1Gi" }, "resources": small() })).await?;
@@ -68,10 +67,6 @@ pub async fn measure(steps: &Steps, cluster: &Cluster, report: &mut Report) -> R
     }
     step.done();
     Ok(())
-}
-
-fn name(number: usize) -> String {
-    format!("rest-{number}")
 }
 
 /// As little as a cluster may have: many are to fit beside each other.

@@ -62,6 +62,11 @@ impl Cluster {
         Self { env: env.clone(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
+    /// One of another name in the same namespace.
+    pub fn beside(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+
     /// The lab it is in.
     pub fn env(&self) -> &Environment {
         &self.env
