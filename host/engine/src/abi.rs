@@ -82,7 +82,7 @@ pub enum Abi {
 
 impl Abi {
     /// All of them.
-    const ALL: [Self; 4] =
+    pub(crate) const ALL: [Self; 4] =
         [Self::PrimarySelectionV0_1, Self::PrimarySelectionV0_2, Self::ScalingV0_1, Self::ConfigTuningV0_1];
 
     /// What is decided by it.
