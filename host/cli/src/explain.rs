@@ -4,6 +4,7 @@
 
 mod advice;
 mod render;
+mod troubles;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let view = View {
         name,
         primary,
+        policy: policies.and_then(|policies| policies.primary_selection.as_ref()),
         outlook: outlook.as_ref(),
         scaling: Consulted { policy: policies.and_then(|policies| policies.scaling.as_ref()), last: scaling.as_ref() },
         tuning: Consulted {

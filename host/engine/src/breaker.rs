@@ -122,6 +122,14 @@ impl Breaker {
         !matches!(self.state, State::Closed { .. })
     }
 
+    /// When the next question is let through as a trial. None while it is closed and lets every one through.
+    pub fn next_trial(&self) -> Option<Duration> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { since, pause } | State::HalfOpen { since, pause } => Some(since.saturating_add(pause)),
+        }
+    }
+
     /// When it opens and for how long.
     pub fn terms(&self) -> Terms {
         self.terms
@@ -184,6 +192,16 @@ mod tests {
         fn eq(&self, other: &Self) -> bool {
             (self.terms, self.state) == (other.terms, other.state)
         }
+    }
+
+    #[test]
+    fn it_tells_when_it_tries_again_and_failures_that_come_late_change_nothing() {
+        let mut breaker = open();
+        assert_eq!((breaker.next_trial(), Breaker::new(TERMS).next_trial()), (Some(at(30)), None));
+        assert_eq!((breaker.failed(at(7)), breaker.next_trial()), (None, Some(at(30))));
+        assert!(breaker.admit(at(31)));
+        breaker.failed(at(32));
+        assert_eq!(breaker.next_trial(), Some(at(92)), "a minute after the trial failed");
     }
 
     #[test]

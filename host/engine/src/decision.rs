@@ -93,6 +93,15 @@ pub struct DecidedBy {
     pub source: Source,
 }
 
+impl DecidedBy {
+    /// A binding, as one of the modules that are asked.
+    pub(crate) fn of<Q: DecisionKind>(binding: &Binding<Q>, source: Source) -> Self {
+        let module = binding.module();
+        let said = module.description();
+        Self { name: said.name.clone(), version: said.version.clone(), digest: module.digest().to_owned(), source }
+    }
+}
+
 /// A module that was asked and failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,19 +149,13 @@ pub struct Attempt<A = Answer> {
 impl<A> Attempt<A> {
     /// Asks a binding alone.
     pub fn ask<Q: DecisionKind<Answer = A>>(binding: &Binding<Q>, source: Source, question: &Q) -> Self {
-        let module = binding.module();
-        let by = DecidedBy {
-            name: module.description().name.clone(),
-            version: module.description().version.clone(),
-            digest: module.digest().to_owned(),
-            source,
-        };
+        let by = DecidedBy::of(binding, source);
         let Evaluation { result, fuel, took_micros, logs, memory_bytes: _ } = binding.decide(question);
         let said = match result {
             Ok(answer) => Said::Answered(answer),
             Err(failure) => Said::Failed(failure),
         };
-        let (abi, settings) = (module.abi().name().to_owned(), binding.settings_json().to_owned());
+        let (abi, settings) = (binding.module().abi().name().to_owned(), binding.settings_json().to_owned());
         Self { by, abi, settings, said, passed_over: None, fuel, took_micros, logs }
     }
 }

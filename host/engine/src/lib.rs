@@ -54,6 +54,7 @@ pub use decision::{Attempt, DecidedBy, Decision, Evaluation, FailedAttempt, Fail
 pub use dry_run::{REHEARSAL_NAMESPACE, built_in_questions};
 pub use embedded::decide_natively;
 pub use error::{EngineError, LoadError};
+pub use guarded::OutOfUse;
 pub use journal::{
     Bounds, CallLimits, Entry, FORMAT, Note, Outlook, Packed, Ring, Supposed, UnreadableJournal, Verdict, chosen,
     disagrees,

@@ -12,7 +12,7 @@ use topology::decision::{Answer, Question};
 
 use crate::breaker::{Change, Terms};
 use crate::decision::{Attempt, DecidedBy, Decision, FailedAttempt, Failure, FailureKind, Said, Source};
-use crate::guarded::{Guarded, Heard};
+use crate::guarded::{Guarded, Heard, OutOfUse};
 use crate::kind::{Answered, DecisionKind};
 use crate::load::Engine;
 use crate::module::{Binding, Description};
@@ -63,8 +63,8 @@ pub struct InForce {
     pub source: Source,
     /// The digest of the module that takes over should this one fail, where there is one before the default.
     pub last_known_good: Option<String>,
-    /// Why it is not asked for the time being, if it failed too often.
-    pub breaker: Option<String>,
+    /// Why it is not asked for the time being, if it failed too often, and who is.
+    pub breaker: Option<OutOfUse>,
 }
 
 impl<Q: DecisionKind> Slot<Q> {
@@ -109,7 +109,8 @@ impl<Q: DecisionKind> Slot<Q> {
     pub fn in_force(&self) -> InForce {
         let slots = self.slots.load();
         let last_known_good = slots.last_known_good.as_ref().map(|binding| binding.module().digest().to_owned());
-        let breaker = slots.configured.as_ref().and_then(|configured| configured.guarded.why_not());
+        let breaker =
+            slots.configured.as_ref().and_then(|configured| configured.guarded.out_of_use(|| self.instead(&slots)));
         let (binding, source) = match &slots.configured {
             Some(configured) => (Some(configured.binding.clone()), Source::Configured),
             None => (Q::embedded(&self.engine).ok().flatten(), Source::Default),
@@ -140,6 +141,19 @@ impl<Q: DecisionKind> Slot<Q> {
                     breaker,
                 }
             }
+        }
+    }
+
+    /// Who is asked where the configured module is not.
+    fn instead(&self, slots: &Slots<Q>) -> DecidedBy {
+        let configured = slots.configured.as_ref();
+        let other = |before: &&Arc<Binding<Q>>| configured.is_none_or(|now| !before.is_same(&now.binding));
+        match slots.last_known_good.as_ref().filter(other) {
+            Some(before) => DecidedBy::of(before, Source::LastKnownGood),
+            None => match Q::embedded(&self.engine) {
+                Ok(Some(binding)) => DecidedBy::of(&binding, Source::Default),
+                Ok(None) | Err(_) => Q::native(),
+            },
         }
     }
 

@@ -20,9 +20,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use engine::{Attempt, Compiler, Decision, Engine, Entry, InForce, PrimarySelection, Source};
+use engine::{Attempt, Compiler, DecidedBy, Decision, Engine, Entry, InForce, OutOfUse, PrimarySelection, Source};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
-use objects::api::{MysqlCluster, PolicyStatus, policy};
+use objects::api::{MysqlCluster, OutOfUseStatus, PolicyStatus, policy};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use topology::decision::Question;
@@ -175,6 +177,7 @@ impl Policies {
             source: state.source.clone(),
             signed_by: state.signed_by.clone(),
             breaker: breaker(&module),
+            out_of_use: module.breaker.as_ref().map(out_of_use),
             problem: state.problem.clone(),
             failed: state.failed.clone(),
             last_answer: None,
@@ -250,23 +253,28 @@ impl Slot {
 }
 
 fn choice(decision: Decision, trigger: topology::decision::Trigger) -> Choice {
-    let whence = match decision.by.source {
-        Source::Configured => "",
-        Source::LastKnownGood => ", the last that worked",
-        Source::Default => ", the embedded default",
-        Source::Native => ", the embedded default without its sandbox",
-        Source::Shadow => ", a shadow",
-    };
     Choice {
         failures: failures(&decision),
         answer: decision.answer,
-        by: format!("{} {}{whence}", decision.by.name, decision.by.version),
+        by: who(&decision.by),
         took_micros: decision.took_micros,
         trigger,
         breaker: decision.breaker,
         verdict: None,
         entry: None,
     }
+}
+
+/// Who decides, and why that one.
+fn who(by: &DecidedBy) -> String {
+    let whence = match by.source {
+        Source::Configured => "",
+        Source::LastKnownGood => ", the last that worked",
+        Source::Default => ", the embedded default",
+        Source::Native => ", the embedded default without its sandbox",
+        Source::Shadow => ", a shadow",
+    };
+    format!("{} {}{whence}", by.name, by.version)
 }
 
 /// Each module that should have answered and failed, and how.
@@ -277,8 +285,17 @@ fn failures<A>(decision: &Decision<A>) -> Vec<String> {
 
 /// Which module is not asked for a while, and why, if it is not.
 fn breaker(module: &InForce) -> Option<String> {
-    let why = module.breaker.as_ref()?;
+    let why = &module.breaker.as_ref()?.why;
     Some(format!("{} {}: {why}", module.description.name, module.description.version))
+}
+
+/// Since when and until when it is not, and who is asked instead.
+fn out_of_use(out: &OutOfUse) -> OutOfUseStatus {
+    let at = |unix_s: u64| {
+        let second = i64::try_from(unix_s).ok().and_then(|second| Timestamp::from_second(second).ok());
+        Time(second.unwrap_or(Timestamp::UNIX_EPOCH))
+    };
+    OutOfUseStatus { since: at(out.since_unix_s), until: at(out.until_unix_s), instead: who(&out.instead) }
 }
 
 /// What went wrong with whoever should have decided, and who did instead.

@@ -1,8 +1,10 @@
 //! What policies that scale and tune would do, in text. Pure, as everything that is shown here.
 
 use engine::{Answered as _, DecisionKind, Entry, Verdict};
+use jiff::Timestamp;
 use objects::api::PolicyStatus;
 
+use super::troubles::troubles;
 use crate::style::{Style, Tone};
 
 /// A policy that is asked and not followed, and what it last said that was new.
@@ -21,17 +23,17 @@ impl<Q: DecisionKind> Default for Consulted<'_, Q> {
 }
 
 /// The text of one of them; nothing where the spec names none. `since` says how long ago something was.
-pub fn consulted<Q: DecisionKind>(consulted: &Consulted<'_, Q>, since: impl Fn(u64) -> String, style: Style) -> String {
+pub fn consulted<Q: DecisionKind>(
+    consulted: &Consulted<'_, Q>,
+    now: Timestamp,
+    since: impl Fn(u64) -> String,
+    style: Style,
+) -> String {
     let Some(policy) = consulted.policy else { return String::new() };
     let heading = format!("{}, which nobody follows yet", Q::KIND);
     let mut text = format!("\n{}\n", style.text(&heading, Tone::Quiet));
     let mut line = |words: &str, tone| text += &format!("{}\n", style.text(words, tone));
-    if let Some(problem) = &policy.problem {
-        line(&format!("not as the spec names it: {problem}"), Tone::Bad);
-    }
-    if let Some(failed) = &policy.failed {
-        line(failed, Tone::Bad);
-    }
+    troubles(policy, now).iter().for_each(|(trouble, tone)| line(trouble, *tone));
     let Some(entry) = consulted.last else {
         let why = "it has not answered yet; it is asked once a minute while a primary takes writes and was measured";
         line(why, Tone::Doubtful);

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use engine::{Attempt, Entry, Outlook, Said, Supposed, Verdict, chosen, disagrees, in_words};
+use engine::{Attempt, Change, Entry, Outlook, Said, Supposed, Verdict, chosen, disagrees, in_words};
 use jiff::Timestamp;
+use objects::api::PolicyStatus;
 use topology::decision::{Answer, Candidate, Trigger};
 use topology::{scaling, tuning};
 
 use super::advice::{Consulted, consulted};
+use super::troubles::troubles;
 use crate::status::ago;
 use crate::style::{Style, Tone};
 
@@ -17,6 +19,8 @@ pub struct View<'a> {
     pub name: String,
     /// Who leads, as the status says.
     pub primary: Option<&'a str>,
+    /// What the status says of the policy that says who leads.
+    pub policy: Option<&'a PolicyStatus>,
     /// What would be decided, if the operator has looked into it.
     pub outlook: Option<&'a Outlook>,
     /// Who says how many read replicas there should be, and how large servers and volumes.
@@ -35,11 +39,11 @@ pub fn render(view: &View<'_>, style: Style) -> String {
         Some(outlook) => supposed(view, outlook, style),
         None => {
             let why = "the operator has not looked yet into who would lead; it does while a primary takes writes";
-            format!("{}\n{}\n", view.name, style.text(why, Tone::Doubtful))
+            format!("{}\n{}\n{}", view.name, style.text(why, Tone::Doubtful), wrong(view, style))
         }
     };
-    text += &consulted(&view.scaling, |at| since(view, at), style);
-    text += &consulted(&view.tuning, |at| since(view, at), style);
+    text += &consulted(&view.scaling, view.now, |at| since(view, at), style);
+    text += &consulted(&view.tuning, view.now, |at| since(view, at), style);
     let _ = write!(text, "\n{}", decisions(view, style));
     text
 }
@@ -49,7 +53,7 @@ fn supposed(view: &View<'_>, outlook: &Outlook, style: Style) -> String {
     match &outlook.supposed {
         Supposed::Nobody(why) => {
             let what = format!("if the primary were lost now, nobody could lead: {why}");
-            format!("{}\n{} ({since})\n", view.name, style.text(&what, Tone::Bad))
+            format!("{}\n{} ({since})\n{}", view.name, style.text(&what, Tone::Bad), wrong(view, style))
         }
         Supposed::Decided(entry) => {
             let lost = entry.question.former_primary.as_deref().unwrap_or("the primary");
@@ -72,6 +76,7 @@ fn supposed(view: &View<'_>, outlook: &Outlook, style: Style) -> String {
             for failed in failures(entry) {
                 let _ = writeln!(text, "{}", style.text(&failed, Tone::Bad));
             }
+            text += &wrong(view, style);
             let _ = write!(text, "\n{}", members(entry, style));
             if !entry.shadows.is_empty() {
                 let _ = write!(
@@ -84,6 +89,12 @@ fn supposed(view: &View<'_>, outlook: &Outlook, style: Style) -> String {
             text
         }
     }
+}
+
+/// What is wrong with the policy that the spec names.
+fn wrong(view: &View<'_>, style: Style) -> String {
+    let troubles = view.policy.map(|policy| troubles(policy, view.now)).unwrap_or_default();
+    troubles.iter().map(|(trouble, tone)| style.text(trouble, *tone) + "\n").collect()
 }
 
 /// What is wrong with modules that should have answered.
@@ -174,11 +185,15 @@ fn decisions(view: &View<'_>, style: Style) -> String {
         });
         let became = entry.outcome.clone().map(|outcome| (outcome, Tone::Good));
         let failed = failures(entry).map(|failed| (failed, Tone::Bad));
+        let breaker = entry.breaker.map(|change| match change {
+            Change::Opened => ("from then on it was not asked for a while".to_owned(), Tone::Bad),
+            Change::Closed => ("its trial: from then on it was asked again".to_owned(), Tone::Good),
+        });
         let shadows = entry.shadows.iter().map(|shadow| {
             let (says, tone) = shadow_in_words(shadow, &entry.answer);
             (format!("shadow {} {says}", whole_name(&shadow.by.name, &shadow.by.version)), tone)
         });
-        for (line, tone) in failed.chain(refused).chain(repeated).chain(became).chain(shadows) {
+        for (line, tone) in failed.chain(breaker).chain(refused).chain(repeated).chain(became).chain(shadows) {
             let _ = writeln!(text, "    {}", style.text(&line, tone));
         }
     }

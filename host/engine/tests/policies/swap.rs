@@ -128,8 +128,11 @@ fn given_up_for(pause: Duration) -> PrimarySelection {
 #[test]
 fn a_module_that_keeps_failing_is_passed_over_until_it_is_tried_again() {
     let slot = given_up_for(Duration::from_secs(3_600));
-    let why = slot.in_force().breaker.unwrap();
-    assert!(why.contains("told to panic") && why.contains("3 times"), "{why}");
+    let out = slot.in_force().breaker.unwrap();
+    assert!(out.why.contains("told to panic") && out.why.contains("3 times"), "{out:?}");
+    assert_eq!((out.instead.name.as_str(), out.instead.source), ("prefer-zone", Source::LastKnownGood));
+    let wait = out.until_unix_s - out.since_unix_s;
+    assert!((3_599..=3_601).contains(&wait), "whole seconds, each cut off by itself: {out:?}");
     for _ in 0..10 {
         let decision = slot.decide(&three());
         assert_eq!((decision.by.source, decision.breaker), (Source::LastKnownGood, None));
@@ -138,7 +141,7 @@ fn a_module_that_keeps_failing_is_passed_over_until_it_is_tried_again() {
     }
     // A reload, as every change of the spec makes one, forgets nothing; another module does.
     slot.swap(hostile_after_rehearsal("trap"));
-    assert_eq!(slot.in_force().breaker, Some(why));
+    assert_eq!(slot.in_force().breaker, Some(out), "nor does it say the same in other words");
     slot.swap(zone("c"));
     assert_eq!((slot.in_force().breaker, slot.decide(&three()).by.source), (None, Source::Configured));
 }
@@ -147,8 +150,9 @@ fn a_module_that_keeps_failing_is_passed_over_until_it_is_tried_again() {
 fn a_trial_that_is_answered_closes_the_breaker_and_a_supposition_is_no_trial() {
     let slot = given_up_for(Duration::ZERO);
     assert_eq!(slot.suppose(&three()).attempts.len(), 2, "it would be tried");
+    let since = slot.in_force().breaker.unwrap().since_unix_s;
     assert_eq!(slot.decide(&three()).breaker, None, "one more failure is no news");
-    assert!(slot.in_force().breaker.is_some());
+    assert_eq!(slot.in_force().breaker.unwrap().since_unix_s, since, "nor does it begin anew");
     let mut rehearsal = three();
     rehearsal.namespace = engine::REHEARSAL_NAMESPACE.to_owned();
     let decision = slot.decide(&rehearsal);
@@ -166,5 +170,6 @@ fn holding_for_longer_than_it_may_counts_and_a_hold_by_itself_does_not() {
     let asked = epochs.map(|epoch| topology::decision::Question { epoch, ..three() });
     let told = asked.map(|question| slot.overrule(held.clone(), &question).breaker);
     assert_eq!(told, [None, None, None, Some(Change::Opened)], "one failover is one failure");
+    assert_eq!(slot.in_force().breaker.unwrap().instead.source, Source::Default, "there was nobody before it");
     assert_eq!(slot.decide(&three()).by.source, Source::Default, "nobody waits for it any more");
 }

@@ -143,12 +143,27 @@ pub struct PolicyStatus {
     /// Why it is not asked for the time being, if it failed too often.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<String>,
+    /// Since when and until when it is not asked, and who decides meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_use: Option<OutOfUseStatus>,
     /// What it said when it was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer: Option<AnswerStatus>,
     /// The modules that are asked beside it, in the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<ShadowStatus>,
+}
+
+/// A module that is not asked for the time being.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutOfUseStatus {
+    /// When it was taken out of use.
+    pub since: Time,
+    /// The first question from then on is put to it, to see whether it answers again. Later with each time that it does not.
+    pub until: Time,
+    /// Who decides meanwhile: name and version, and why that one.
+    pub instead: String,
 }
 
 /// One module that is asked and not followed.

@@ -19,7 +19,7 @@ use super::fetch::Reference;
 use super::options::PolicyOptions;
 use super::trust;
 use super::wanted::reference;
-use super::{breaker, failures};
+use super::{breaker, failures, out_of_use};
 use crate::cache::ClusterKey;
 
 /// How many of them may run at once: each cluster has a question a minute, and nobody waits for the answers.
@@ -214,6 +214,7 @@ impl<Q: DecisionKind> Seats<Q> {
         Some(match module {
             Some(module) => PolicyStatus {
                 breaker: breaker(&module),
+                out_of_use: module.breaker.as_ref().map(out_of_use),
                 name: module.description.name,
                 version: module.description.version,
                 digest: module.digest,

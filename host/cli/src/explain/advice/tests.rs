@@ -23,7 +23,7 @@ fn entry<Q: DecisionKind>(name: &str, answer: Q::Answer) -> Entry<Q> {
 }
 
 fn told<Q: DecisionKind>(policy: Option<&PolicyStatus>, last: Option<&Entry<Q>>) -> String {
-    consulted(&Consulted { policy, last }, |_| "60 s ago".to_owned(), PLAIN)
+    consulted(&Consulted { policy, last }, Timestamp::UNIX_EPOCH, |_| "60 s ago".to_owned(), PLAIN)
 }
 
 #[test]

@@ -59,11 +59,17 @@ fn entry() -> Entry {
     entry
 }
 
+fn in_trouble() -> PolicyStatus {
+    PolicyStatus { breaker: Some("hostile 0.1.0: it failed 3 times in a row".to_owned()), ..PolicyStatus::default() }
+}
+
 fn rendered(primary: &str, outlook: Option<&Outlook>, decisions: &[Entry]) -> String {
     let now = Timestamp::from_millisecond(NOW_MS).unwrap();
     let (scaling, tuning) = (Consulted::default(), Consulted::default());
     let name = "store/shop".to_owned();
-    render(&View { name, primary: Some(primary), outlook, scaling, tuning, decisions, now }, PLAIN)
+    let policy = in_trouble();
+    let policy = outlook.is_some_and(|outlook| matches!(outlook.supposed, Supposed::Decided(_))).then_some(&policy);
+    render(&View { name, primary: Some(primary), policy, outlook, scaling, tuning, decisions, now }, PLAIN)
 }
 
 #[test]
@@ -71,6 +77,7 @@ fn who_would_lead_is_told_with_the_shadows_and_what_was_decided() {
     let outlook = Outlook::new(entry().at_unix_ms, Supposed::Decided(Box::new(entry())));
     let approved = Entry {
         verdict: Some(Verdict::Approved("shop-2".to_owned())),
+        breaker: Some(Change::Opened),
         outcome: Some("shop-2 leads since epoch 7; 340 ms after shop-0 was given up".to_owned()),
         ..entry()
     };

@@ -67,6 +67,7 @@ fn policy() -> PolicyStatus {
         failed: None,
         problem: None,
         breaker: None,
+        out_of_use: None,
         last_answer: Some(AnswerStatus {
             at: at(200),
             answer: "promote shop-1".to_owned(),
