@@ -21,6 +21,9 @@ const LOOK_BACK: [SignedDuration; 5] = [
     SignedDuration::from_hours(24 * 366),
 ];
 
+/// How many moments are looked at for the longest pause between two: those of two years, where one is due each day.
+const LOOK_AHEAD: usize = 800;
+
 /// A recurring moment.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -71,6 +74,14 @@ impl Schedule {
         None
     }
 
+    /// The longest pause between two moments that are due one after the other, among the next 800: nightly backups are
+    /// 25 hours apart once a year, those of working days three days at each weekend. None where fewer than two are due.
+    pub fn longest_pause(&self, after: Timestamp) -> Option<SignedDuration> {
+        let due = std::iter::successors(self.next(after), |moment| self.next(*moment)).take(LOOK_AHEAD);
+        let due: Vec<_> = due.collect();
+        due.windows(2).map(|pair| pair[1].duration_since(pair[0])).max()
+    }
+
     fn next_on_the_clock(&self, clock: DateTime) -> Option<DateTime> {
         let stand_in = clock.to_zoned(TimeZone::UTC).ok()?.timestamp();
         let next = self.times.find_next(cronexpr::MakeTimestamp(stand_in)).ok()?;
@@ -110,6 +121,15 @@ mod tests {
         let nightly = schedule("0 2 * * *", "Asia/Shanghai");
         assert_eq!(nightly.next(at("2026-11-27T00:00:00Z")), Some(at("2026-11-27T18:00:00Z")));
         assert_eq!(nightly.next(at("2026-11-27T18:00:00Z")), Some(at("2026-11-28T18:00:00Z")));
+    }
+
+    #[test]
+    fn the_longest_pause_is_that_of_a_weekend_or_of_a_night_that_is_an_hour_longer() {
+        let pause = |line: &str, zone: &str| schedule(line, zone).longest_pause(at("2026-11-27T00:00:00Z"));
+        assert_eq!(pause("0 2 * * *", "UTC"), Some(SignedDuration::from_hours(24)));
+        assert_eq!(pause("0 2 * * *", "Europe/London"), Some(SignedDuration::from_hours(25)));
+        assert_eq!(pause("0 */6 * * 1-5", "UTC"), Some(SignedDuration::from_hours(54)));
+        assert_eq!(pause("0 0 30 2 *", "UTC"), None);
     }
 
     #[test]

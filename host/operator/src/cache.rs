@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -48,6 +48,8 @@ pub struct Cache {
     pub sets: Store<StatefulSet>,
     /// Every node.
     pub nodes: Store<Node>,
+    /// The claims of clusters' volumes. Only policies hear of them, so nothing waits for them.
+    pub claims: Store<PersistentVolumeClaim>,
     wakers: Mutex<HashMap<ClusterKey, Arc<Notify>>>,
     seen: mpsc::UnboundedSender<ClusterKey>,
     filled: watch::Sender<bool>,
@@ -64,6 +66,7 @@ impl Cache {
         let (pods, pods_writer) = reflector::store();
         let (sets, sets_writer) = reflector::store();
         let (nodes, nodes_writer) = reflector::store();
+        let (claims, claims_writer) = reflector::store();
         let cache = Arc::new(Self {
             clusters,
             topologies,
@@ -71,6 +74,7 @@ impl Cache {
             pods,
             sets,
             nodes,
+            claims,
             wakers: Mutex::default(),
             seen,
             filled: watch::Sender::new(false),
@@ -100,6 +104,8 @@ impl Cache {
         });
         // A node changes every few seconds by its heartbeat alone, and what matters of it is read in the next pass.
         follow(client, all, nodes_writer, &cache, stop, |_, _: &Node| {});
+        let claimed = watcher::Config::default().labels(labels::CLUSTER);
+        follow(client, claimed, claims_writer, &cache, stop, |_, _: &PersistentVolumeClaim| {});
         tokio::spawn(cache.clone().fill());
         (cache, appeared)
     }

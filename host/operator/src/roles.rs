@@ -15,6 +15,7 @@ mod execute;
 #[cfg(test)]
 mod fixtures;
 mod keep;
+mod leads;
 mod observe;
 mod outlook;
 mod publish;

@@ -28,6 +28,8 @@ pub struct Wanted {
     pub volume_bytes: u64,
     /// How many read replicas there should be.
     pub read_replicas: u32,
+    /// Seconds between two backups. None where there are none.
+    pub backup_every_s: Option<u64>,
     /// Settings that a person made, with underscores.
     pub by_person: BTreeSet<String>,
 }
@@ -93,7 +95,7 @@ pub fn tuning(snapshot: &Snapshot, assessment: &Assessment, wanted: &Wanted) -> 
             settings: signals.settings.iter().map(|(name, value)| setting(name, value, wanted)).collect(),
             changed_s: None,
             cooldown_s: 0,
-            backup_every_s: None,
+            backup_every_s: wanted.backup_every_s,
             unsettled: unsettled(snapshot, assessment, record),
         },
         load: load::load(signals, hour, None),

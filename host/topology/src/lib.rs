@@ -13,6 +13,7 @@ pub mod decision;
 pub mod facts;
 pub mod gtid;
 pub mod guard;
+pub mod leads;
 pub mod measured;
 pub mod plan;
 pub mod quorum;

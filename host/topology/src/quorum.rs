@@ -8,7 +8,7 @@ mod reduced;
 
 pub(crate) use self::reduced::last_primary;
 
-use crate::decision::{Candidate, Ineligible, NodePressure};
+use crate::decision::{Candidate, Ineligible};
 use crate::facts::{ServerState, ThreadState};
 use crate::gtid::GtidSet;
 use crate::record::{GivenUp, Record};
@@ -255,7 +255,7 @@ fn candidate(snapshot: &Snapshot, record: &Record, quorum: &Quorum, member: &Mem
         unapplied_transactions: unapplied,
         node_ready: pod.node_ready,
         node_cordoned: pod.node_cordoned,
-        node_pressure: NodePressure::default(),
+        node_pressure: pod.node_pressure,
         version: member.server().map(|facts| facts.version.clone()).unwrap_or_default(),
         catch_up: known::catch_up(member, unapplied),
         capacity: known::capacity(snapshot, record, member),

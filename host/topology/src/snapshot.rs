@@ -8,8 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::decision::NodePressure;
 use crate::facts::{DataState, MemberReport, Replication, ServerFacts, ServerState, Standing, VolumeTrouble};
 use crate::gtid::GtidSet;
+use crate::leads::EndedLeads;
 use crate::readers::Readers;
 use crate::record::{Claim, Record};
 use crate::signals::Signals;
@@ -66,6 +68,9 @@ pub struct Snapshot {
     /// How long ago, in milliseconds, the present primary could not be drained and took writes again. None if that has
     /// not happened.
     pub drain_failed_ms: Option<u64>,
+    /// The leads that ended while this operator watched. Policies weigh them; nothing else goes by it.
+    #[serde(default)]
+    pub ended_leads: EndedLeads,
 }
 
 /// What the user asks for.
@@ -188,6 +193,12 @@ pub struct PodFacts {
     pub node_ready: bool,
     /// Whether that node is closed to new pods.
     pub node_cordoned: bool,
+    /// What that node says that it is short of. What it does not say is unknown.
+    #[serde(default)]
+    pub node_pressure: NodePressure,
+    /// The storage class of its volume; empty where the volume has none. None where its claim has not been seen.
+    #[serde(default)]
+    pub storage_class: Option<String>,
     /// Whether the pod is being deleted.
     pub terminating: bool,
     /// Its identity: another pod of the same name has another.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use topology::advice::{self, Wanted};
 use topology::assess::{assess, without_primary};
-use topology::decision::{Capacity, CatchUp};
+use topology::decision::{self, Capacity, CatchUp, NodePressure};
 use topology::facts::ServerState;
+use topology::leads::{EndedLead, EndedLeads, WINDOW_S};
 use topology::measured::{Load, Resources};
 use topology::scaling::{Bounds, Question, Role};
 use topology::signals::{ContainerCounters, Gauges, ServerCounters, Signals, Window};
@@ -23,6 +24,7 @@ fn wanted() -> Wanted {
         resources: Resources { cpu_millicores: Some(500), memory_bytes: Some(1 << 30) },
         volume_bytes: 10 << 30,
         read_replicas: 1,
+        backup_every_s: Some(86_400),
         by_person: BTreeSet::from(["max_connections".to_owned()]),
     }
 }
@@ -192,4 +194,52 @@ fn a_candidate_is_weighed_with_what_was_measured_of_it_and_of_the_primary() {
     assert_eq!(unknown.capacity, Capacity::default());
     let lag = unknown.catch_up.replication_lag_s;
     assert_eq!(unknown.catch_up, CatchUp { replication_lag_s: lag, ..CatchUp::default() });
+}
+
+#[test]
+fn what_a_node_and_a_volume_are_is_told_of_whoever_was_not_measured() {
+    let mut snapshot = measured();
+    let pod = snapshot.members[1].pod.as_mut().unwrap();
+    pod.node_pressure = NodePressure { memory: Some(true), disk: Some(false), pid: None };
+    pod.storage_class = Some("fast".to_owned());
+    let question = without_primary(&snapshot).unwrap().unwrap();
+    let (known, unknown) = (&question.candidates[1], &question.candidates[2]);
+    assert_eq!(known.node_pressure, NodePressure { memory: Some(true), disk: Some(false), pid: None });
+    assert_eq!(known.capacity, Capacity { storage_class: Some("fast".to_owned()), ..Capacity::default() });
+    assert_eq!((&unknown.node_pressure, &unknown.capacity), (&NodePressure::default(), &Capacity::default()));
+}
+
+/// What would be asked, where these leads ended while somebody watched for so long.
+fn with_leads(watched_ms: u64, ended: &[EndedLead]) -> decision::Question {
+    let mut snapshot = measured();
+    snapshot.record.as_mut().unwrap().primary_since_epoch = 7;
+    snapshot.ended_leads = EndedLeads { watched_ms, ended: ended.to_vec() };
+    without_primary(&snapshot).unwrap().unwrap()
+}
+
+/// Of each member how often its lead was lost, and how many seconds ago one ended.
+fn each_led(question: &decision::Question) -> Vec<(Option<u32>, Option<u64>)> {
+    let each = question.candidates.iter().map(|one| &one.activity);
+    each.map(|activity| (activity.failovers_in_window, activity.since_led_s)).collect()
+}
+
+#[test]
+fn leads_that_ended_are_counted_over_the_time_that_somebody_watched_and_no_longer() {
+    let ended = |member: &str, epoch, ago_ms, lost| EndedLead { member: member.to_owned(), epoch, ago_ms, lost };
+    let history = [
+        ended("shop-1", 2, 4_000_000, true),
+        ended("shop-1", 3, 3_000_000, true),
+        ended("shop-2", 4, 2_000_000, false),
+        ended("shop-1", 5, 900_000, true),
+        ended("shop-0", 8, 10, true),
+    ];
+    let hour = with_leads(9_000_000, &history);
+    let counted = (hour.failover_window_s, hour.failovers_in_window);
+    assert_eq!(counted, (Some(WINDOW_S), Some(2)), "not what is older, and not what is being decided about");
+    assert_eq!(each_led(&hour), [(Some(0), Some(0)), (Some(2), Some(900)), (Some(0), Some(2_000))]);
+    assert_eq!(with_leads(100_000, &history).failovers_in_window, Some(0));
+    let unwatched = with_leads(999, &[]);
+    let counted = (unwatched.failover_window_s, unwatched.failovers_in_window);
+    assert_eq!(counted, (None, None), "nothing is known, which is not nothing");
+    assert_eq!(each_led(&unwatched)[1], (None, None));
 }

@@ -33,7 +33,7 @@ impl DecisionKind for Question {
     }
 
     fn timeless(&self) -> Self {
-        let mut same = Self { now_unix_ms: 0, without_primary_ms: 0, ..self.clone() };
+        let mut same = Self { now_unix_ms: 0, without_primary_ms: 0, failover_window_s: None, ..self.clone() };
         for candidate in &mut same.candidates {
             let CatchUp { missing_bytes, unapplied_bytes, .. } = candidate.catch_up;
             candidate.catch_up = CatchUp { missing_bytes, unapplied_bytes, ..CatchUp::default() };

@@ -75,15 +75,15 @@ impl Advisory {
             // Another module, or other settings: nobody wants to wait a minute for what that says.
             (self.scaling.next, self.tuning.next) = (None, None);
         }
-        let wanted = objects::advice::wanted(&object.spec);
+        let wanted = || objects::advice::wanted(&object.spec, jiff::Timestamp::now());
         let policy = object.spec.policies.as_ref().and_then(|policies| policies.scaling.as_ref());
         if advisors.scaling().has(key) && self.scaling.is_due() {
             let bounds = policy.map(objects::advice::bounds).unwrap_or_default();
-            let question = topology::advice::scaling(snapshot, assessment, &wanted, bounds);
+            let question = topology::advice::scaling(snapshot, assessment, &wanted(), bounds);
             self.scaling.ask(context, key, question);
         }
         if advisors.tuning().has(key) && self.tuning.is_due() {
-            self.tuning.ask(context, key, topology::advice::tuning(snapshot, assessment, &wanted));
+            self.tuning.ask(context, key, topology::advice::tuning(snapshot, assessment, &wanted()));
         }
     }
 }

@@ -30,6 +30,7 @@ use super::doubt::Doubt;
 use super::endpoints::Endpoints;
 use super::execute::{Board, Errand, Memory, PROBE_WITHIN};
 use super::keep::keep;
+use super::leads::Leads;
 use super::observe::{address_of, observe};
 use super::outlook::Outlook;
 use super::publish::{Choice, Publisher};
@@ -70,6 +71,7 @@ pub struct Cluster {
     pub(super) agenda: Agenda,
     pub(super) doubt: Doubt,
     troubles: Troubles,
+    pub(super) leads: Leads,
     written_by_us: Option<Versioned>,
     turns: Turns,
     loaded: bool,
@@ -105,6 +107,7 @@ impl Cluster {
             turns: Turns::default(),
             doubt: Doubt::default(),
             troubles: Troubles::default(),
+            leads: Leads::default(),
             loaded: false,
             answered_late: None,
             board: Board::default(),
@@ -298,6 +301,7 @@ impl Cluster {
                     self.board.forget_primary();
                 }
                 self.publisher.advanced(object, snapshot, to, because).await;
+                self.leads.advanced(snapshot, to, Instant::now());
                 self.written_by_us = Some(written.clone());
                 self.take(Some(written));
                 if self.turns.moved(*self.context.leads.borrow()) {
@@ -465,6 +469,7 @@ impl Cluster {
         if version(&self.record) != version(&versioned) {
             self.record_seen = Instant::now();
         }
+        self.leads.found(versioned.as_ref().map(|versioned| &versioned.record), Instant::now());
         self.record = versioned;
     }
 

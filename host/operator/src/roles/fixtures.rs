@@ -1,5 +1,6 @@
 //! What tests of this room look at: a cluster of which nothing is known. A test says only what matters to it.
 
+use topology::leads::EndedLeads;
 use topology::readers::Readers;
 use topology::snapshot::{Desired, MemberView, Pace, Probe, Snapshot};
 
@@ -24,6 +25,7 @@ pub fn snapshot() -> Snapshot {
         without_primary_ms: 0,
         change_barrier: None,
         drain_failed_ms: None,
+        ended_leads: EndedLeads::default(),
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use objects::api::labels;
+use topology::decision::NodePressure;
 use topology::readers::{ReaderView, Readers};
 use topology::snapshot::{MemberView, OtherVersion, PodFacts, Probe, Snapshot};
 
@@ -50,6 +51,7 @@ pub fn observe(cluster: &Cluster, wanted: Wanted) -> Snapshot {
         without_primary_ms: cluster.without_primary.map_or(0, |since| millis(since.elapsed())),
         change_barrier: cluster.change_barrier.clone(),
         drain_failed_ms: cluster.drain_failed.map(|at| millis(at.elapsed())),
+        ended_leads: cluster.leads.seen(tokio::time::Instant::now()),
     }
 }
 
@@ -103,6 +105,9 @@ fn pod_facts(cluster: &Cluster, pod: &Pod) -> PodFacts {
         node_cordoned: node
             .as_ref()
             .is_some_and(|node| node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)),
+        node_pressure: node.as_ref().map(|node| pressure(node)).unwrap_or_default(),
+        storage_class: claim_of(cluster, pod)
+            .and_then(|claim| Some(claim.spec.as_ref()?.storage_class_name.clone().unwrap_or_default())),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         uid: pod.uid().unwrap_or_default(),
         created_unix_ms: pod.creation_timestamp().map_or(0, |time| unix_ms(time.0)),
@@ -111,6 +116,14 @@ fn pod_facts(cluster: &Cluster, pod: &Pod) -> PodFacts {
         labels: pod.labels().iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         node: node_name,
     }
+}
+
+/// The claim of a pod's volume, if the watch has shown it.
+fn claim_of(cluster: &Cluster, pod: &Pod) -> Option<Arc<PersistentVolumeClaim>> {
+    let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
+    let data = volumes.iter().find(|volume| volume.name == objects::children::DATA)?;
+    let name = &data.persistent_volume_claim.as_ref()?.claim_name;
+    cluster.context.cache.claims.get(&ObjectRef::new(name).within(&cluster.key.namespace))
 }
 
 /// The StatefulSet of the voting members.
@@ -128,6 +141,20 @@ pub fn address_of(pod: &Pod) -> Option<String> {
     pod.status.as_ref().and_then(|status| status.pod_ip.clone()).filter(|address| !address.is_empty())
 }
 
+/// What a node's own conditions say. One that it does not know, as where its kubelet is silent, is unknown.
+fn pressure(node: &Node) -> NodePressure {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let says = |kind: &str| {
+        let condition = conditions.iter().find(|condition| condition.type_ == kind)?;
+        match condition.status.as_str() {
+            "True" => Some(true),
+            "False" => Some(false),
+            _ => None,
+        }
+    };
+    NodePressure { memory: says("MemoryPressure"), disk: says("DiskPressure"), pid: says("PIDPressure") }
+}
+
 fn is_ready(node: &Arc<Node>) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
@@ -140,4 +167,20 @@ pub fn ordinal_of(name: &str) -> u32 {
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_short_of_what_it_says_and_of_nothing_that_it_does_not_know() {
+        let node: Node = serde_json::from_value(serde_json::json!({ "status": { "conditions": [
+            { "type": "MemoryPressure", "status": "True" }, { "type": "DiskPressure", "status": "False" },
+            { "type": "PIDPressure", "status": "Unknown" },
+        ]}}))
+        .unwrap();
+        assert_eq!(pressure(&node), NodePressure { memory: Some(true), disk: Some(false), pid: None });
+        assert_eq!(pressure(&Node::default()), NodePressure::default());
+    }
 }

@@ -407,6 +407,7 @@ fn switchover(snapshot: &Snapshot, record: &Record, primary: &MemberView, assess
 fn asked(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Asked {
     let planned = snapshot.planned(record);
     let serving = record.phase == Phase::Serving;
+    let counted = snapshot.ended_leads.before(record);
     let question = Question {
         namespace: snapshot.namespace.clone(),
         cluster: snapshot.cluster.clone(),
@@ -417,8 +418,8 @@ fn asked(snapshot: &Snapshot, record: &Record, quorum: &Quorum) -> Asked {
         without_primary_ms: snapshot.without_primary_ms,
         former_primary: Some(record.primary.clone()),
         acks: record.acks,
-        failover_window_s: None,
-        failovers_in_window: None,
+        failover_window_s: counted.window_s,
+        failovers_in_window: counted.lost(None),
         candidates: candidates(snapshot, record, quorum),
         facts: Vec::new(),
     };

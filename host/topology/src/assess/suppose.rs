@@ -33,6 +33,7 @@ pub fn without_primary(snapshot: &Snapshot) -> Option<Result<Question, TooFew>> 
     let primary = candidates.iter_mut().filter(|candidate| candidate.name == record.primary);
     let lost = Ineligible { code: code::UNREACHABLE.to_owned(), message: SUPPOSED.to_owned() };
     primary.for_each(|primary| primary.ineligible = vec![lost.clone()]);
+    let counted = snapshot.ended_leads.before(record);
     Some(Ok(Question {
         namespace: snapshot.namespace.clone(),
         cluster: snapshot.cluster.clone(),
@@ -43,8 +44,8 @@ pub fn without_primary(snapshot: &Snapshot) -> Option<Result<Question, TooFew>> 
         without_primary_ms: 0,
         former_primary: Some(record.primary.clone()),
         acks: record.acks,
-        failover_window_s: None,
-        failovers_in_window: None,
+        failover_window_s: counted.window_s,
+        failovers_in_window: counted.lost(None),
         candidates,
         facts: Vec::new(),
     }))

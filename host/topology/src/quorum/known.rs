@@ -35,7 +35,8 @@ fn drain_ms(unapplied: u64, per_second: Option<u64>) -> Option<u64> {
 /// What a member has to lead with.
 pub(super) fn capacity(snapshot: &Snapshot, record: &Record, member: &MemberView) -> Capacity {
     let standing = |view: &MemberView| view.signals.as_ref().map(|signals| signals.now);
-    let Some(now) = standing(member) else { return Capacity::default() };
+    let storage_class = member.pod.as_ref().and_then(|pod| pod.storage_class.clone());
+    let Some(now) = standing(member) else { return Capacity { storage_class, ..Capacity::default() } };
     let primary = snapshot.member(&record.primary).and_then(standing);
     let to_primary = |of: fn(&Gauges) -> Option<u64>| Window::permille(of(&now), primary.as_ref().and_then(of));
     Capacity {
@@ -47,17 +48,25 @@ pub(super) fn capacity(snapshot: &Snapshot, record: &Record, member: &MemberView
         buffer_pool_warm_permille: now.buffer_pool_used_permille(),
         volume_bytes: now.volume_bytes,
         volume_free_bytes: now.volume_free_bytes,
-        storage_class: None,
+        storage_class,
     }
 }
 
 /// What a member has done and is doing.
 pub(super) fn activity(snapshot: &Snapshot, record: &Record, member: &MemberView) -> Activity {
+    let counted = snapshot.ended_leads.before(record);
+    let led = if member.name == record.primary {
+        Some(snapshot.without_primary_ms / 1_000)
+    } else {
+        counted.since_led_s(&member.name)
+    };
     Activity {
         ackers_afterwards: Some(ackers_afterwards(snapshot, record, member)),
         copying: copying(snapshot, member),
-        since_led_s: (member.name == record.primary).then_some(snapshot.without_primary_ms / 1_000),
-        ..Activity::default()
+        since_led_s: led,
+        failovers_in_window: counted.lost(Some(&member.name)),
+        // Whoever makes a backup says so to who asks for it, and in no report.
+        backing_up: None,
     }
 }
 

@@ -11,6 +11,7 @@ use topology::decision::{Answer, Question};
 use topology::facts::MemberReport;
 use topology::gtid::GtidSet;
 use topology::guard::guard;
+use topology::leads::EndedLeads;
 use topology::plan::{Step, plan};
 use topology::readers::Readers;
 use topology::record::{Claim, Phase, Record};
@@ -210,6 +211,7 @@ impl World {
             contradicted_ms: 5_000,
             without_primary_ms: 0,
             drain_failed_ms: None,
+            ended_leads: EndedLeads::default(),
             change_barrier: raised.map(|(_, barrier)| barrier.clone()),
             record,
         };

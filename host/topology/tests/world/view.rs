@@ -4,6 +4,7 @@ use topology::facts::{
     DataState, MemberReport, Replication, SemiSync, ServerFacts, ServerState, Standing, ThreadState,
 };
 use topology::gtid::GtidSet;
+use topology::leads::EndedLeads;
 use topology::record::Record;
 use topology::snapshot::{MemberView, PodFacts, Probe, Snapshot};
 
@@ -37,6 +38,7 @@ impl World {
             readers: self.reader_views(),
             change_barrier: self.barrier.clone().filter(|(under, _)| Some(*under) == claim).map(|(_, barrier)| barrier),
             drain_failed_ms: self.drain_failed_ms,
+            ended_leads: EndedLeads::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use mysql_tests::member::facts;
 use mysql_tests::{Cluster, Member};
 use topology::assess::assess;
 use topology::facts::{JobKind, JobState, MemberReport, ServerState, ThreadState};
+use topology::leads::EndedLeads;
 use topology::plan::{Order, Step};
 use topology::quorum::quorum;
 use topology::readers::Readers;
@@ -59,6 +60,7 @@ async fn snapshot(cluster: &Cluster, record: &Record) -> Result<Snapshot> {
         without_primary_ms: 0,
         change_barrier: None,
         drain_failed_ms: None,
+        ended_leads: EndedLeads::default(),
     })
 }
 
