@@ -167,8 +167,12 @@ pub mod journal {
 pub mod policy {
     /// What the decision about who leads is called: in labels, in signatures, and in the journal.
     pub const PRIMARY_SELECTION: &str = "primary-selection";
+    /// Which module says how many read replicas there should be, and how large servers and volumes.
+    pub const SCALING: &str = "scaling";
+    /// Which module says how mysqld should be set.
+    pub const CONFIG_TUNING: &str = "config-tuning";
     /// Every decision that a module can make.
-    pub const DECISIONS: [&str; 1] = [PRIMARY_SELECTION];
+    pub const DECISIONS: [&str; 3] = [PRIMARY_SELECTION, SCALING, CONFIG_TUNING];
     /// The key in `binaryData` where a spec names none.
     pub const MODULE: &str = "policy.wasm";
     /// The key in `binaryData` of a module packed with zstd, as `policy push` and copies have it.

@@ -5,6 +5,7 @@
 //! fetched when it is needed.
 
 mod advisors;
+mod attempts;
 mod bring;
 mod copies;
 mod fetch;
@@ -31,18 +32,13 @@ use topology::decision::Question;
 use uuid::Uuid;
 
 pub use self::advisors::{Advisors, Seats};
+use self::attempts::Attempts;
 pub use self::options::PolicyOptions;
 pub use self::shadows::Asked;
 use self::shadows::ShadowSets;
 use self::wanted::{DEFAULT_MAX_HOLD, OfOperator};
 use crate::cache::{Cache, ClusterKey};
 use crate::roles::Choice;
-
-/// How long after a failure that may pass by itself a module is loaded again; twice as long after every further one.
-const RETRY: Duration = Duration::from_secs(10);
-
-/// The longest pause between two such attempts.
-const LONGEST_RETRY: Duration = Duration::from_secs(600);
 
 /// The policies of every cluster.
 pub struct Policies {
@@ -62,7 +58,7 @@ pub struct Policies {
 
 /// The policy of one cluster.
 struct Slot {
-    selection: PrimarySelection,
+    selection: Arc<PrimarySelection>,
     state: Mutex<State>,
 }
 
@@ -81,10 +77,10 @@ struct State {
     max_hold: Option<Duration>,
     /// Whether everything that the spec names has been loaded, or found not to load.
     complete: bool,
-    /// How many attempts in a row failed at what may pass by itself.
-    attempts: u32,
-    /// Whether another attempt is on its way.
-    retries: bool,
+    /// Attempts to load what says who leads.
+    attempts: Attempts,
+    /// Attempts to load what is asked and not followed.
+    advisors: Attempts,
 }
 
 impl Policies {
@@ -123,8 +119,14 @@ impl Policies {
         let mut shadowing = self.shadowing.lock().await;
         while let Some(Some((key, cluster))) = stop.run_until_cancelled(shadowing.recv()).await {
             self.load_shadows(&key, &cluster).await;
-            self.advisors.load(&self.client, &self.operator.options, &key, &cluster, &self.engine).await;
-            self.slot(&key).lock().complete = true;
+            let again = self.advisors.load(&self.client, &self.operator, &key, &cluster, &self.engine).await;
+            let pause = {
+                let slot = self.slot(&key);
+                let mut state = slot.lock();
+                state.complete = true;
+                state.advisors.next(again)
+            };
+            self.retry_after(&key, pause);
             cache.wake(&key);
         }
     }
@@ -146,6 +148,17 @@ impl Policies {
         self.shadows.load(key, loaded, &self.engine).await;
     }
 
+    /// Has everything that a cluster names loaded again after a pause, if there is one.
+    fn retry_after(&self, key: &ClusterKey, pause: Option<Duration>) {
+        let Some(pause) = pause else { return };
+        let (to_retry, key) = (self.to_retry.clone(), key.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            // The receiver only goes away at the end.
+            let _ = to_retry.send(key);
+        });
+    }
+
     fn slot(&self, key: &ClusterKey) -> Arc<Slot> {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let fresh = || {
@@ -157,10 +170,11 @@ impl Policies {
                 failed: None,
                 max_hold: Some(DEFAULT_MAX_HOLD),
                 complete: false,
-                attempts: 0,
-                retries: false,
+                attempts: Attempts::default(),
+                advisors: Attempts::default(),
             };
-            Arc::new(Slot { selection: PrimarySelection::new(self.engine.clone()), state: Mutex::new(state) })
+            let selection = Arc::new(PrimarySelection::new(self.engine.clone()));
+            Arc::new(Slot { selection, state: Mutex::new(state) })
         };
         slots.entry(key.clone()).or_insert_with(fresh).clone()
     }
@@ -234,15 +248,10 @@ impl Policies {
 }
 
 impl State {
-    /// How long to wait before everything is tried again, if it is to be and is not on its way.
-    fn next_attempt(&mut self, again: bool) -> Option<Duration> {
-        if !again {
-            self.attempts = 0;
-            return None;
-        }
-        let pause = RETRY.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_RETRY);
-        self.attempts += 1;
-        (!std::mem::replace(&mut self.retries, true)).then_some(pause)
+    /// An attempt begins, which loads everything.
+    fn may_try_again(&mut self) {
+        self.attempts.begin();
+        self.advisors.begin();
     }
 }
 
@@ -301,35 +310,4 @@ fn out_of_use(out: &OutOfUse) -> OutOfUseStatus {
 /// What went wrong with whoever should have decided, and who did instead.
 fn failed(choice: &Choice) -> Option<String> {
     (!choice.failures.is_empty()).then(|| format!("{}; {} decided instead", choice.failures.join("; "), choice.by))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_pass_by_itself_is_tried_again_less_and_less_often_and_one_attempt_at_a_time() {
-        let mut state = State {
-            source: String::new(),
-            signed_by: None,
-            problem: None,
-            copy: None,
-            failed: None,
-            max_hold: None,
-            complete: false,
-            attempts: 0,
-            retries: false,
-        };
-        assert_eq!((state.next_attempt(false), state.next_attempt(true)), (None, Some(RETRY)));
-        assert_eq!(state.next_attempt(true), None, "one is on its way");
-        let mut pauses = Vec::new();
-        for _ in 0..30 {
-            state.retries = false;
-            pauses.extend(state.next_attempt(true));
-        }
-        assert!(pauses.is_sorted() && pauses.first() > Some(&RETRY) && pauses.last() == Some(&LONGEST_RETRY));
-        state.next_attempt(false);
-        state.retries = false;
-        assert_eq!(state.next_attempt(true), Some(RETRY), "all was well in between");
-    }
 }

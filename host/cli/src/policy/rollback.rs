@@ -47,12 +47,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let site = target.connect().await?;
     let cluster = site.cluster(&name).await?;
     let copies = Copy::of(&site, &cluster, &decision).await?;
-    let copy = chosen(&copies, &in_force(&cluster), to.as_deref()).with_context(|| format!("MysqlCluster {name}"))?;
+    let copy = chosen(&copies, &in_force(&cluster, &decision), to.as_deref())
+        .with_context(|| format!("MysqlCluster {name}"))?;
     let snippet = Snippet {
         config_map: Some((&copy.name, policy::PACKED)),
         digest: Some(&copy.digest),
         signature: copy.signature.as_deref(),
-        mode: None,
+        mode: mode(&decision),
         settings: Some(&copy.settings),
     };
     if print {
@@ -84,9 +85,18 @@ struct InForce {
     as_named: bool,
 }
 
-fn in_force(cluster: &MysqlCluster) -> InForce {
+/// What has to be said beside a module of a decision that is only asked yet.
+fn mode(decision: &str) -> Option<&'static str> {
+    (decision != policy::PRIMARY_SELECTION).then_some("Shadow")
+}
+
+fn in_force(cluster: &MysqlCluster, decision: &str) -> InForce {
     let policies = cluster.status.as_ref().and_then(|status| status.policies.as_ref());
-    let policy = policies.and_then(|policies| policies.primary_selection.as_ref());
+    let policy = policies.and_then(|policies| match decision {
+        policy::SCALING => policies.scaling.as_ref(),
+        policy::CONFIG_TUNING => policies.config_tuning.as_ref(),
+        _ => policies.primary_selection.as_ref(),
+    });
     InForce {
         digest: policy.map(|policy| policy.digest.clone()),
         as_named: policy.is_some_and(|policy| policy.problem.is_none()),
@@ -129,6 +139,7 @@ fn rolled_back(policies: &Value, decision: &str, copy: &Copy) -> Value {
     // What only says that the module does not decide would keep it from deciding.
     policy.remove("embedded");
     policy.remove("mode");
+    policy.extend(mode(decision).map(|mode| ("mode".to_owned(), mode.into())));
     let mut module = json!({ "configMap": { "name": copy.name, "key": policy::PACKED }, "digest": copy.digest });
     if let Some(signature) = &copy.signature {
         module["signature"] = signature.clone().into();
@@ -141,6 +152,8 @@ fn rolled_back(policies: &Value, decision: &str, copy: &Copy) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use objects::api::{MysqlClusterSpec, MysqlClusterStatus, PoliciesStatus, PolicyStatus};
+
     use super::*;
 
     fn copy(digest: &str, settings: Value) -> Copy {
@@ -172,6 +185,17 @@ mod tests {
         assert_eq!(to(&now("cc01", true)), "sha256:aa01", "the embedded one is in force");
         let only = chosen(&copies[..1], &now("aa01", true), None).unwrap_err().to_string();
         assert!(only.contains("the embedded default"), "{only}");
+    }
+
+    #[test]
+    fn what_is_in_force_is_told_of_the_decision_that_is_meant() {
+        let of = |digest: &str| Some(PolicyStatus { digest: digest.to_owned(), ..PolicyStatus::default() });
+        let policies =
+            PoliciesStatus { primary_selection: of("who"), scaling: of("how many"), config_tuning: of("how set") };
+        let mut cluster = MysqlCluster::new("shop", MysqlClusterSpec::default());
+        cluster.status = Some(MysqlClusterStatus { policies: Some(policies), ..MysqlClusterStatus::default() });
+        let digests = policy::DECISIONS.map(|decision| in_force(&cluster, decision).digest.unwrap());
+        assert_eq!(digests, ["who", "how many", "how set"]);
     }
 
     #[test]
@@ -209,6 +233,10 @@ mod tests {
                 "scaling": {"module": {"configMap": {"name": "other"}}},
             })
         );
+        let scaling = json!({"scaling": {"module": {"configMap": {"name": "bad"}}, "mode": "Shadow", "bounds": {}}});
+        let scaling = &rolled_back(&scaling, policy::SCALING, &copies()[1])["scaling"];
+        assert_eq!((&scaling["mode"], &scaling["bounds"]), (&json!("Shadow"), &json!({})), "it is still only asked");
+        assert_eq!(scaling["module"]["configMap"]["name"], "shop-policy-bb01");
         assert!(
             rolled_back(&Value::Null, policy::PRIMARY_SELECTION, &copies()[2])["primarySelection"]["module"]
                 .is_object()

@@ -10,15 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use engine::{DecisionKind, Engine, Entry, Slot};
 use kube::Client;
 use objects::api::{MysqlCluster, PoliciesStatus, PolicyStatus};
-use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use topology::{scaling, tuning};
 use uuid::Uuid;
 
-use super::fetch::Reference;
-use super::options::PolicyOptions;
-use super::trust;
-use super::wanted::reference;
+use super::bring::{Bringing, Brought, in_words};
+use super::fetch::Problem;
+use super::wanted::{Named, OfOperator, advised};
 use super::{breaker, failures, out_of_use};
 use crate::cache::ClusterKey;
 
@@ -33,40 +31,27 @@ pub struct Advisors {
     tuning: Seats<tuning::Question>,
 }
 
-/// A module that a spec names.
-#[derive(Debug, Clone, PartialEq)]
-struct Named {
-    field: &'static str,
-    module: Reference,
-    settings: Option<Value>,
-}
-
 impl Advisors {
-    /// Brings what a spec names into force, or says why not. What was in force before goes on meanwhile.
+    /// Brings what a spec or the operator names into force, or says why not. What was in force before goes on meanwhile.
+    /// True if what failed may succeed later.
     pub(super) async fn load(
         &self,
         client: &Client,
-        options: &PolicyOptions,
+        operator: &OfOperator,
         key: &ClusterKey,
         cluster: &MysqlCluster,
         engine: &Engine,
-    ) {
-        let (scaling, tuning) = named(key, cluster);
-        let world = World { client, options, key, apart: &self.apart, engine };
-        self.scaling.load(&world, scaling).await;
-        self.tuning.load(&world, tuning).await;
+    ) -> bool {
+        let (scaling, tuning) = advised(key, cluster, operator);
+        let world = World { client, operator, key, cluster, apart: &self.apart, engine };
+        let scaling = self.scaling.load(&world, scaling).await;
+        self.tuning.load(&world, tuning).await || scaling
     }
 
     /// A cluster is gone.
     pub(super) fn forget(&self, key: &ClusterKey) {
         self.scaling.write().remove(key);
         self.tuning.write().remove(key);
-    }
-
-    /// The modules that a spec names.
-    pub(super) fn references(key: &ClusterKey, cluster: &MysqlCluster) -> impl Iterator<Item = Reference> {
-        let (scaling, tuning) = named(key, cluster);
-        scaling.into_iter().chain(tuning).map(|named| named.module)
     }
 
     /// Those that say how many read replicas there should be, and how large servers and volumes.
@@ -93,32 +78,11 @@ impl Advisors {
 /// What a module is fetched with and runs in.
 struct World<'a> {
     client: &'a Client,
-    options: &'a PolicyOptions,
+    operator: &'a OfOperator,
     key: &'a ClusterKey,
+    cluster: &'a MysqlCluster,
     apart: &'a OnceCell<Result<Engine, String>>,
     engine: &'a Engine,
-}
-
-/// Where a spec names what scales.
-const SCALING: &str = "spec.policies.scaling";
-
-/// Where a spec names what tunes.
-const TUNING: &str = "spec.policies.configTuning";
-
-/// What a spec names, to scale and to tune.
-fn named(key: &ClusterKey, cluster: &MysqlCluster) -> (Option<Named>, Option<Named>) {
-    let policies = cluster.spec.policies.as_ref();
-    let scaling = policies.and_then(|policies| policies.scaling.as_ref()).map(|policy| Named {
-        field: SCALING,
-        module: reference(key, SCALING, &policy.module),
-        settings: policy.settings.clone(),
-    });
-    let tuning = policies.and_then(|policies| policies.config_tuning.as_ref()).map(|policy| Named {
-        field: TUNING,
-        module: reference(key, TUNING, &policy.module),
-        settings: policy.settings.clone(),
-    });
-    (scaling, tuning)
 }
 
 /// The modules of every cluster that make one decision.
@@ -135,7 +99,7 @@ struct Seat<Q: DecisionKind> {
 
 /// A slot with what it runs in.
 struct Placed<Q: DecisionKind> {
-    slot: Slot<Q>,
+    slot: Arc<Slot<Q>>,
     engine: Engine,
 }
 
@@ -144,6 +108,8 @@ struct State {
     source: String,
     signed_by: Option<String>,
     problem: Option<String>,
+    /// The copy that is in force, if one is.
+    copy: Option<String>,
     failed: Option<String>,
     swaps: u64,
 }
@@ -155,30 +121,34 @@ impl<Q: DecisionKind> Default for Seats<Q> {
 }
 
 impl<Q: DecisionKind> Seats<Q> {
-    async fn load(&self, world: &World<'_>, named: Option<Named>) {
+    async fn load(&self, world: &World<'_>, named: Option<Named>) -> bool {
         let key = world.key;
         let Some(named) = named else {
             self.write().remove(key);
-            return;
+            return false;
         };
         let seat = self.write().entry(key.clone()).or_default().clone();
         let loaded = match engine_apart(world.apart, world.engine).await {
-            Ok(apart) => bind(world, &named, apart, seat.placed()).await,
-            Err(why) => Err(why),
+            Ok(apart) => bring(world, &named, apart, seat.placed()).await,
+            Err(why) => Err(Problem::lasting(why)),
         };
         let mut state = seat.lock();
-        match loaded {
-            Ok((placed, source, signed_by)) => {
+        let (problem, copy_is_due) = match loaded {
+            Ok((placed, Brought { source, signed_by, problem, copy, copy_is_due })) => {
                 let module = placed.slot.in_force().description.name;
                 tracing::info!(cluster = %key, decision = %Q::KIND, module, source, "policy asked, and not followed");
                 *seat.placed.write().unwrap_or_else(PoisonError::into_inner) = Some(placed);
-                *state = State { source, signed_by, swaps: state.swaps + 1, ..State::default() };
+                *state = State { source, signed_by, copy, swaps: state.swaps + 1, ..State::default() };
+                (problem, copy_is_due)
             }
-            Err(problem) => {
-                tracing::warn!(cluster = %key, decision = %Q::KIND, problem, "the policy that the spec names is not asked");
-                state.problem = Some(problem);
-            }
+            Err(problem) => (Some(problem), false),
+        };
+        let again = copy_is_due || problem.as_ref().is_some_and(|problem| problem.passing);
+        state.problem = problem.map(|problem| in_words(&problem, state.copy.as_deref()));
+        if let Some(problem) = &state.problem {
+            tracing::warn!(cluster = %key, decision = %Q::KIND, problem, "the policy that is named is not asked");
         }
+        again
     }
 
     /// What the module of a cluster says. None where there is none that could be brought into force.
@@ -270,29 +240,17 @@ async fn engine_apart<'a>(apart: &'a OnceCell<Result<Engine, String>>, engine: &
     made.await.as_ref().map_err(|why| format!("there is no engine to ask it with: {why}"))
 }
 
-/// Puts a module into its slot, a new one where there is none yet. Says where it came from, and whose key signed it.
-async fn bind<Q: DecisionKind>(
+/// Brings a module into its slot, a new one where there is none yet.
+async fn bring<Q: DecisionKind>(
     world: &World<'_>,
     named: &Named,
     engine: &Engine,
     placed: Option<Arc<Placed<Q>>>,
-) -> Result<(Arc<Placed<Q>>, String, Option<String>), String> {
-    let Named { field, module, settings } = named;
-    let fetched = trust::fetch(world.client, world.options, &world.key.namespace, Q::KIND.name(), module).await;
-    let (fetched, demand) = fetched.map_err(|problem| problem.message)?;
-    let (source, bytes) = (fetched.source, fetched.bytes);
-    let (engine, settings) = (engine.clone(), settings.clone().or(fetched.settings).unwrap_or_else(|| json!({})));
-    let bound = tokio::task::spawn_blocking(move || {
-        let (module, vouched) = engine.load_vouched(&bytes, &demand)?;
-        let binding = engine.bind::<Q>(module, &settings)?;
-        let fresh = || Arc::new(Placed { slot: Slot::new(engine.clone()), engine: engine.clone() });
-        let placed = placed.unwrap_or_else(fresh);
-        placed.slot.swap(binding);
-        Ok::<_, engine::LoadError>((placed, vouched.by))
-    });
-    match bound.await {
-        Ok(Ok((placed, signed_by))) => Ok((placed, source, signed_by)),
-        Ok(Err(error)) => Err(format!("{field} ({source}): {error}")),
-        Err(error) => Err(format!("loading {source} ended unexpectedly: {error}")),
-    }
+) -> Result<(Arc<Placed<Q>>, Brought), Problem> {
+    let fresh = || Arc::new(Placed { slot: Arc::new(Slot::new(engine.clone())), engine: engine.clone() });
+    let placed = placed.unwrap_or_else(fresh);
+    let World { client, operator, key, cluster, .. } = *world;
+    let bringing = Bringing { client, options: &operator.options, engine, key, cluster, slot: &placed.slot };
+    let brought = bringing.bring(&named.module, named.settings.as_ref()).await?;
+    Ok((placed, brought))
 }

@@ -1,4 +1,4 @@
-//! Brings the module that a cluster is to have into force, or says why not.
+//! Brings the module that a cluster is to have for a decision into force, or says why not.
 //!
 //! Whatever goes wrong with one, the pair that decided before goes on: the one in force, or, where this operator has only
 //! just started, the newest copy of what was. A copy has to be as trustworthy as the module would have had to be.
@@ -6,22 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Binding, Demand, Engine, LoadError, Source, Vouched};
-use objects::api::{MysqlCluster, policy};
+use engine::{Binding, DecisionKind, Demand, Engine, LoadError, Slot, Source, Vouched};
+use kube::Client;
+use objects::api::MysqlCluster;
 use serde_json::{Value, json};
-use topology::decision::Question;
 
 use super::copies::{self, Kept, Passed};
-use super::fetch::{Fetched, Problem};
-use super::wanted::{FIELD, Wanted, enforced};
-use super::{Policies, Slot, recent, trust};
+use super::fetch::{Fetched, Problem, Reference};
+use super::options::PolicyOptions;
+use super::{recent, trust};
 use crate::cache::ClusterKey;
 
 /// How long keeping a copy may take.
 const KEEPING: Duration = Duration::from_secs(10);
-
-/// What this module brings about.
-const DECISION: &str = policy::PRIMARY_SELECTION;
 
 /// What came into force.
 pub(super) struct Brought {
@@ -29,7 +26,7 @@ pub(super) struct Brought {
     pub(super) source: String,
     /// Whose key signed it.
     pub(super) signed_by: Option<String>,
-    /// Why it is not what the spec names, if it is not.
+    /// Why it is not what was named, if it is not.
     pub(super) problem: Option<Problem>,
     /// The copy that it is, for people, if it is one.
     pub(super) copy: Option<String>,
@@ -38,34 +35,36 @@ pub(super) struct Brought {
 }
 
 /// A module on its way into force.
-struct Climbing {
+struct Climbing<Q> {
     bytes: Vec<u8>,
     demand: Demand,
     settings: Value,
-    recent: Arc<[(String, Question)]>,
+    recent: Arc<[(String, Q)]>,
 }
 
-impl Policies {
-    /// Brings what the spec asks for into force.
-    pub(super) async fn bring(
-        &self,
-        key: &ClusterKey,
-        cluster: &MysqlCluster,
-        slot: &Arc<Slot>,
-    ) -> Result<Brought, Problem> {
-        let wanted = enforced(key, cluster, &self.operator);
-        if wanted.module.is_none() {
-            return self.bring_embedded(slot, wanted.settings).await;
-        }
-        let recent: Arc<[_]> = recent::questions(&self.client, key, DECISION).await.into();
-        let problem = match self.bring_named(key, cluster, slot, &wanted, recent.clone()).await {
+/// The place of a cluster's module for one decision, and what it takes to bring one there.
+pub(super) struct Bringing<'a, Q: DecisionKind> {
+    pub(super) client: &'a Client,
+    pub(super) options: &'a PolicyOptions,
+    pub(super) engine: &'a Engine,
+    pub(super) key: &'a ClusterKey,
+    pub(super) cluster: &'a MysqlCluster,
+    pub(super) slot: &'a Arc<Slot<Q>>,
+}
+
+impl<Q: DecisionKind> Bringing<'_, Q> {
+    /// Brings what is named into force or, where nothing is in force yet, the newest copy of what was. `settings` come
+    /// before those that lie beside the module.
+    pub(super) async fn bring(&self, named: &Reference, settings: Option<&Value>) -> Result<Brought, Problem> {
+        let recent: Arc<[_]> = recent::questions::<Q>(self.client, self.key).await.into();
+        let problem = match self.bring_named(named, settings, recent.clone()).await {
             Ok(brought) => return Ok(brought),
             Err(problem) => problem,
         };
-        if slot.selection.in_force().source == Source::Configured {
+        if self.slot.in_force().source == Source::Configured {
             return Err(problem);
         }
-        match self.bring_copy(key, cluster, slot, &wanted, recent).await {
+        match self.bring_copy(named, recent).await {
             Some((copy, vouched)) => {
                 let since = copy.since.map_or_else(|| "some time".to_owned(), |since| since.to_string());
                 Ok(Brought {
@@ -80,65 +79,44 @@ impl Policies {
         }
     }
 
-    async fn bring_embedded(&self, slot: &Arc<Slot>, settings: Option<Value>) -> Result<Brought, Problem> {
-        let (engine, slot) = (self.engine.clone(), slot.clone());
-        let bound = tokio::task::spawn_blocking(move || {
-            let settings = settings.unwrap_or_else(|| json!({}));
-            let binding = engine.embedded().and_then(|module| engine.bind(module, &settings))?;
-            // A module that was taken out of the spec is not to come back as the last that worked.
-            slot.selection.clear();
-            slot.selection.swap(binding);
-            Ok::<_, LoadError>(())
-        });
-        match bound.await {
-            Ok(Ok(())) => {
-                let source = "embedded".to_owned();
-                Ok(Brought { source, signed_by: None, problem: None, copy: None, copy_is_due: false })
-            }
-            Ok(Err(error)) => Err(Problem::lasting(format!("{FIELD}.settings: {error}"))),
-            Err(error) => Err(Problem::lasting(format!("the embedded policy ended unexpectedly: {error}"))),
-        }
-    }
-
     async fn bring_named(
         &self,
-        key: &ClusterKey,
-        cluster: &MysqlCluster,
-        slot: &Arc<Slot>,
-        wanted: &Wanted,
-        recent: Arc<[(String, Question)]>,
+        named: &Reference,
+        settings: Option<&Value>,
+        recent: Arc<[(String, Q)]>,
     ) -> Result<Brought, Problem> {
-        let Some(reference) = &wanted.module else { return Err(Problem::lasting("no module is named")) };
-        let fetched = trust::fetch(&self.client, &self.operator.options, &key.namespace, DECISION, reference).await?;
-        let (Fetched { source, bytes, signature, settings }, demand) = fetched;
-        let source = if reference.namespace == key.namespace {
+        let fetched = trust::fetch(self.client, self.options, &self.key.namespace, Q::KIND.name(), named).await?;
+        let (Fetched { source, bytes, signature, settings: beside }, demand) = fetched;
+        let source = if named.namespace == self.key.namespace {
             source
         } else {
-            format!("{source} of namespace {}", reference.namespace)
+            format!("{source} of namespace {}", named.namespace)
         };
-        let settings = wanted.settings.clone().or(settings).unwrap_or_else(|| json!({}));
+        let settings = settings.cloned().or(beside).unwrap_or_else(|| json!({}));
         let climbing = Climbing { bytes: bytes.clone(), demand, settings, recent };
-        let (binding, vouched) =
-            self.climb(slot, climbing).await.map_err(|error| refused(&reference.field, &source, error))?;
-        slot.selection.swap(binding.clone());
+        let climbed = self.climb(climbing).await;
+        let (binding, vouched) = climbed.map_err(|error| refused(&named.field, &source, error))?;
+        self.slot.swap(binding.clone());
         let passed = Passed {
-            decision: DECISION,
-            binding: &binding,
+            decision: Q::KIND.name(),
+            module: binding.module(),
+            settings: binding.settings_json(),
             bytes: &bytes,
             source: &source,
             signature: signature.as_deref(),
-            named: Some(&reference.config_map.name),
+            named: Some(&named.config_map.name),
         };
-        let copy_is_due = self.keep_copy(key, cluster, &passed).await;
+        let copy_is_due = self.keep_copy(&passed).await;
         Ok(Brought { source, signed_by: vouched.by, problem: None, copy: None, copy_is_due })
     }
 
     /// True if it was not kept and may be later.
-    async fn keep_copy(&self, key: &ClusterKey, cluster: &MysqlCluster, passed: &Passed<'_>) -> bool {
-        match tokio::time::timeout(KEEPING, copies::keep(&self.client, cluster, passed)).await {
+    async fn keep_copy(&self, passed: &Passed<'_>) -> bool {
+        match tokio::time::timeout(KEEPING, copies::keep(self.client, self.cluster, passed)).await {
             Ok(Ok(())) => false,
             Ok(Err(error)) => {
-                tracing::warn!(cluster = %key, %error, "no copy of the policy in force is kept; it decides all the same");
+                let cluster = self.key;
+                tracing::warn!(%cluster, decision = %Q::KIND, %error, "no copy of the policy in force is kept; it decides all the same");
                 error.is_passing()
             }
             Err(_) => true,
@@ -146,31 +124,22 @@ impl Policies {
     }
 
     /// The newest copy that can be used.
-    async fn bring_copy(
-        &self,
-        key: &ClusterKey,
-        cluster: &MysqlCluster,
-        slot: &Arc<Slot>,
-        wanted: &Wanted,
-        recent: Arc<[(String, Question)]>,
-    ) -> Option<(Kept, Vouched)> {
-        let pinned = wanted.module.as_ref().and_then(|module| module.digest.clone());
-        let demand = trust::demand(&self.client, &self.operator.options, &key.namespace, DECISION).await.ok()?;
-        let kept = copies::load(&self.client, cluster, DECISION).await;
-        let kept =
-            kept.inspect_err(|error| tracing::warn!(cluster = %key, %error, "copies of policies cannot be read"));
+    async fn bring_copy(&self, named: &Reference, recent: Arc<[(String, Q)]>) -> Option<(Kept, Vouched)> {
+        let (cluster, decision) = (self.key, Q::KIND.name());
+        let demand = trust::demand(self.client, self.options, &self.key.namespace, decision).await.ok()?;
+        let kept = copies::load(self.client, self.cluster, decision).await;
+        let kept = kept.inspect_err(|error| tracing::warn!(%cluster, %error, "copies of policies cannot be read"));
         for copy in kept.ok()? {
             let demand = Demand { signature: copy.signature.clone(), ..demand.clone() };
-            let demand = trusted(demand, pinned.clone(), &copy);
+            let demand = trusted(demand, named.digest.clone(), &copy);
             let (bytes, settings) = (copy.bytes.clone(), copy.settings.clone());
-            let climbing = Climbing { bytes, demand, settings, recent: recent.clone() };
-            match self.climb(slot, climbing).await {
+            match self.climb(Climbing { bytes, demand, settings, recent: recent.clone() }).await {
                 Ok((binding, vouched)) => {
-                    slot.selection.swap(binding);
-                    tracing::warn!(cluster = %key, name = copy.name, "running from a copy of what was in force");
+                    self.slot.swap(binding);
+                    tracing::warn!(%cluster, decision, name = copy.name, "running from a copy of what was in force");
                     return Some((copy, vouched));
                 }
-                Err(error) => tracing::warn!(cluster = %key, name = copy.name, %error, "a copy is of no use"),
+                Err(error) => tracing::warn!(%cluster, decision, name = copy.name, %error, "a copy is of no use"),
             }
         }
         None
@@ -178,13 +147,13 @@ impl Policies {
 
     /// From bytes to a pair that may come into force. One that is in force is not asked again what it was asked lately: it
     /// would only be refused in favour of itself.
-    async fn climb(&self, slot: &Arc<Slot>, climbing: Climbing) -> Result<(Arc<Binding>, Vouched), LoadError> {
-        let (engine, slot): (Engine, Arc<Slot>) = (self.engine.clone(), slot.clone());
+    async fn climb(&self, climbing: Climbing<Q>) -> Result<(Arc<Binding<Q>>, Vouched), LoadError> {
+        let (engine, slot) = (self.engine.clone(), self.slot.clone());
         let climbed = tokio::task::spawn_blocking(move || {
             let Climbing { bytes, demand, settings, recent } = climbing;
             let (module, vouched) = engine.load_vouched(&bytes, &demand)?;
             let binding = engine.bind(module, &settings)?;
-            let now = slot.selection.in_force();
+            let now = slot.in_force();
             let same = (now.digest.as_str(), now.settings_json.as_str())
                 == (binding.module().digest(), binding.settings_json());
             if !(same && now.source == Source::Configured) {
@@ -193,6 +162,14 @@ impl Policies {
             Ok((binding, vouched))
         });
         climbed.await.unwrap_or_else(|error| Err(LoadError::Compiler { why: error.to_string() }))
+    }
+}
+
+/// Why what was named is not in force, and what is instead.
+pub(super) fn in_words(problem: &Problem, copy: Option<&str>) -> String {
+    match copy {
+        Some(copy) => format!("{}; running from {copy}", problem.message),
+        None => problem.message.clone(),
     }
 }
 

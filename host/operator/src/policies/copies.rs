@@ -9,7 +9,7 @@ mod plan;
 
 use std::collections::BTreeMap;
 
-use engine::Binding;
+use engine::Module;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -66,8 +66,10 @@ impl CopyError {
 pub(super) struct Passed<'a> {
     /// What it decides.
     pub(super) decision: &'static str,
-    /// The module with its settings.
-    pub(super) binding: &'a Binding,
+    /// The module.
+    pub(super) module: &'a Module,
+    /// Its settings, as JSON.
+    pub(super) settings: &'a str,
     /// The module as it came.
     pub(super) bytes: &'a [u8],
     /// Where from.
@@ -96,8 +98,7 @@ pub(super) struct Kept {
 /// Keeps the pair in force, and removes what is too old. Writes nothing if that is so already.
 pub(super) async fn keep(client: &Client, cluster: &MysqlCluster, passed: &Passed<'_>) -> Result<(), CopyError> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
-    let settings = passed.binding.settings_json();
-    let name = names::policy_copy(&cluster.name_any(), passed.decision, passed.binding.module().digest(), settings);
+    let name = names::policy_copy(&cluster.name_any(), passed.decision, passed.module.digest(), passed.settings);
     let failed = |name: &str| {
         let name = name.to_owned();
         move |source| CopyError::Api { name, source }
@@ -176,9 +177,9 @@ fn seen(map: &PartialObjectMeta<ConfigMap>) -> Seen {
 }
 
 fn config_map(cluster: &MysqlCluster, name: &str, passed: &Passed<'_>, now: &str) -> Result<ConfigMap, CopyError> {
-    let module = passed.binding.module();
+    let module = passed.module;
     let packed = if passed.bytes.starts_with(ZSTD) { passed.bytes.to_vec() } else { repack(passed.bytes)? };
-    let settings = passed.binding.settings_json().to_owned();
+    let settings = passed.settings.to_owned();
     let bytes = packed.len() + settings.len();
     if bytes > policy::CONFIG_MAP_BYTES {
         return Err(CopyError::TooLarge { bytes, most: policy::CONFIG_MAP_BYTES });

@@ -57,7 +57,7 @@ impl Problem {
 }
 
 /// The module that a reference names.
-pub(super) async fn fetch(client: &Client, wanted: &Reference) -> Result<Fetched, Problem> {
+pub(super) async fn fetch(client: &Client, decision: &str, wanted: &Reference) -> Result<Fetched, Problem> {
     let Reference { field, namespace, config_map, signature, .. } = wanted;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let (name, field) = (&config_map.name, format!("{field}.configMap"));
@@ -69,17 +69,22 @@ pub(super) async fn fetch(client: &Client, wanted: &Reference) -> Result<Fetched
             "{field}.name: there is no ConfigMap {name} in namespace {namespace}; create it, labelled {label}"
         ))
     })?;
-    open(&field, config_map, signature.as_ref(), map)
+    open(&field, decision, config_map, signature.as_ref(), map)
 }
 
 /// What a ConfigMap has of a module.
-fn open(field: &str, wanted: &ConfigMapKey, signature: Option<&String>, map: ConfigMap) -> Result<Fetched, Problem> {
+fn open(
+    field: &str,
+    decision: &str,
+    wanted: &ConfigMapKey,
+    signature: Option<&String>,
+    map: ConfigMap,
+) -> Result<Fetched, Problem> {
     let (name, label) = (&wanted.name, labels::POLICY);
     // A rollback names a copy.
     if !map.labels().contains_key(label) && !map.labels().contains_key(labels::POLICY_COPY) {
         return Err(Problem::lasting(format!(
-            "{field}.name: ConfigMap {name} lacks the label {label}; run: kubectl label configmap {name} {label}={}",
-            policy::PRIMARY_SELECTION
+            "{field}.name: ConfigMap {name} lacks the label {label}; run: kubectl label configmap {name} {label}={decision}"
         )));
     }
     let key = wanted.key.as_deref().unwrap_or(policy::MODULE);
@@ -121,7 +126,7 @@ mod tests {
 
     fn opened(key: Option<&str>, signature: Option<&String>, map: ConfigMap) -> Result<Fetched, Problem> {
         let wanted = ConfigMapKey { name: "zones".to_owned(), key: key.map(ToOwned::to_owned) };
-        open("spec.x.configMap", &wanted, signature, map)
+        open("spec.x.configMap", "scaling", &wanted, signature, map)
     }
 
     #[test]
@@ -135,6 +140,6 @@ mod tests {
         let wrong = opened(None, None, map(labels::POLICY)).unwrap_err().message;
         assert!(wrong.starts_with("spec.x.configMap.key") && wrong.contains("there: policy.wasm.zst"), "{wrong}");
         let wrong = opened(key, None, map("app")).unwrap_err().message;
-        assert!(wrong.contains("kubectl label configmap zones grampus.dev/policy="), "{wrong}");
+        assert!(wrong.contains("kubectl label configmap zones grampus.dev/policy=scaling"), "{wrong}");
     }
 }

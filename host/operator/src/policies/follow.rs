@@ -5,16 +5,20 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
+use engine::LoadError;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use objects::api::{MysqlCluster, labels};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::Policies;
-use super::wanted::{max_hold, references};
+use super::bring::{Bringing, Brought, in_words};
+use super::fetch::Problem;
+use super::wanted::{FIELD, Wanted, enforced, max_hold, references};
+use super::{Policies, Slot};
 use crate::cache::{Cache, ClusterKey};
 
 /// Which cluster of a name was loaded for, and with which spec.
@@ -58,7 +62,7 @@ impl Policies {
                     Ok(watcher::Event::InitDone) | Err(_) => listed = true,
                 },
                 Some(key) = retrying.recv() => {
-                    self.slot(&key).lock().retries = false;
+                    self.slot(&key).lock().may_try_again();
                     if let Some(cluster) = cache.cluster(&key) {
                         self.load(&key, &cluster, &cache).await;
                     }
@@ -122,26 +126,47 @@ impl Policies {
                 Err(problem) => (Some(problem), false),
             };
             let again = copy_is_due || problem.as_ref().is_some_and(|problem| problem.passing);
-            state.problem = problem.map(|problem| match &state.copy {
-                Some(copy) => format!("{}; running from {copy}", problem.message),
-                None => problem.message,
-            });
+            state.problem = problem.map(|problem| in_words(&problem, state.copy.as_deref()));
             if let Some(problem) = &state.problem {
                 tracing::warn!(cluster = %key, problem, "the policy that the spec names is not in force; the one before goes on");
             }
-            state.next_attempt(again)
+            state.attempts.next(again)
         };
-        if let Some(pause) = again {
-            let (to_retry, key) = (self.to_retry.clone(), key.clone());
-            tokio::spawn(async move {
-                tokio::time::sleep(pause).await;
-                // The receiver only goes away at the end.
-                let _ = to_retry.send(key);
-            });
-        }
+        self.retry_after(key, again);
         cache.wake(key);
         // The receiver only goes away at the end.
         let _ = self.to_shadow.send((key.clone(), cluster.clone()));
+    }
+}
+
+/// What says who leads.
+impl Policies {
+    async fn bring(&self, key: &ClusterKey, cluster: &MysqlCluster, slot: &Arc<Slot>) -> Result<Brought, Problem> {
+        let Wanted { module, settings } = enforced(key, cluster, &self.operator);
+        let Some(module) = module else { return self.bring_embedded(slot, settings).await };
+        let (options, slot) = (&self.operator.options, &slot.selection);
+        let bringing = Bringing { client: &self.client, options, engine: &self.engine, key, cluster, slot };
+        bringing.bring(&module, settings.as_ref()).await
+    }
+
+    async fn bring_embedded(&self, slot: &Arc<Slot>, settings: Option<Value>) -> Result<Brought, Problem> {
+        let (engine, slot) = (self.engine.clone(), slot.clone());
+        let bound = tokio::task::spawn_blocking(move || {
+            let settings = settings.unwrap_or_else(|| json!({}));
+            let binding = engine.embedded().and_then(|module| engine.bind(module, &settings))?;
+            // A module that was taken out of the spec is not to come back as the last that worked.
+            slot.selection.clear();
+            slot.selection.swap(binding);
+            Ok::<_, LoadError>(())
+        });
+        match bound.await {
+            Ok(Ok(())) => {
+                let source = "embedded".to_owned();
+                Ok(Brought { source, signed_by: None, problem: None, copy: None, copy_is_due: false })
+            }
+            Ok(Err(error)) => Err(Problem::lasting(format!("{FIELD}.settings: {error}"))),
+            Err(error) => Err(Problem::lasting(format!("the embedded policy ended unexpectedly: {error}"))),
+        }
     }
 }
 

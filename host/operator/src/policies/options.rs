@@ -71,6 +71,23 @@ impl PolicyOptions {
 mod tests {
     use super::*;
 
+    /// As an operator is started.
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: PolicyOptions,
+    }
+
+    #[test]
+    fn a_default_for_each_decision_can_be_given_at_once_as_the_chart_does() {
+        let defaults = |text: &str| {
+            let given = <Arguments as clap::Parser>::try_parse_from(["operator", "--default-policy", text]);
+            given.map(|given| given.options.defaults.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(defaults("primary-selection=zones,scaling=reads/policy.wasm.zst,config-tuning=budget"), Ok(3));
+        assert!(defaults("primary-selection=zones,").is_err(), "the chart must not end the list with a comma");
+    }
+
     #[test]
     fn a_default_names_its_decision() {
         let default: ForAll = "primary-selection=zones/policy.wasm.zst".parse().unwrap();
@@ -79,9 +96,15 @@ mod tests {
             ("zones", Some("policy.wasm.zst"))
         );
         let options = PolicyOptions { defaults: vec![default], ..PolicyOptions::default() };
-        assert!(options.default_of(policy::PRIMARY_SELECTION).is_some() && options.default_of("scaling").is_none());
+        assert!(options.default_of(policy::PRIMARY_SELECTION).is_some());
+        assert!(options.default_of(policy::SCALING).is_none());
         for wrong in ["zones", "lunch=zones", "primary-selection="] {
             assert!(wrong.parse::<ForAll>().unwrap_err().contains("primary-selection"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn every_decision_that_a_module_makes_can_have_a_default() {
+        assert_eq!(engine::Kind::ALL.map(engine::Kind::name), policy::DECISIONS);
     }
 }

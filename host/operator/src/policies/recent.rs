@@ -1,13 +1,12 @@
-//! What a cluster asked lately, from its journal: a module that is to decide has to survive it first.
+//! What a cluster asked lately, from its journal: a module that is to be asked has to survive it first.
 //!
 //! A journal that is not there, or cannot be read, is no reason to refuse a module.
 
-use engine::{Entry, Ring};
+use engine::{DecisionKind, Entry, Kind, Ring};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use objects::api::{journal, names};
-use topology::decision::{Question, Trigger};
 
 use crate::cache::ClusterKey;
 
@@ -15,7 +14,7 @@ use crate::cache::ClusterKey;
 const MOST: usize = 16;
 
 /// The last questions of one kind, each with a name.
-pub(super) async fn questions(client: &Client, key: &ClusterKey, decision: &str) -> Vec<(String, Question)> {
+pub(super) async fn questions<Q: DecisionKind>(client: &Client, key: &ClusterKey) -> Vec<(String, Q)> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &key.namespace);
     let map = match maps.get_opt(&names::journal(&key.name)).await {
         Ok(map) => map,
@@ -24,22 +23,24 @@ pub(super) async fn questions(client: &Client, key: &ClusterKey, decision: &str)
             return Vec::new();
         }
     };
-    let Some(packed) = map.and_then(|map| map.binary_data?.remove(journal::DECISIONS)) else { return Vec::new() };
-    let decision = decision.to_owned();
+    let Some(packed) = map.and_then(|map| map.binary_data?.remove(lies_in(Q::KIND))) else { return Vec::new() };
     let read = tokio::task::spawn_blocking(move || {
         let ring = Ring::unpack(&packed.0).ok()?;
-        let entries = ring.entries().rev().filter(|entry| entry.decision == decision);
-        Some(entries.take(MOST).map(|entry| (name(&entry), entry.question)).collect())
+        Some(ring.entries_of::<Q>().rev().take(MOST).map(|entry| (name(&entry), entry.question)).collect())
     });
     read.await.ok().flatten().unwrap_or_default()
 }
 
-fn name(entry: &Entry) -> String {
-    let what = match entry.question.trigger {
-        Trigger::Failover => "failover",
-        Trigger::Switchover => "switchover",
-    };
+/// Where a journal keeps the decisions of a kind.
+fn lies_in(kind: Kind) -> &'static str {
+    match kind {
+        Kind::PrimarySelection => journal::DECISIONS,
+        Kind::Scaling | Kind::ConfigTuning => journal::ADVICE,
+    }
+}
+
+fn name<Q: DecisionKind>(entry: &Entry<Q>) -> String {
     let at = i64::try_from(entry.at_unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let at = at.map_or_else(String::new, |at| format!(" at {at}"));
-    format!("the {what} of epoch {}{at}", entry.question.epoch)
+    format!("what was asked{at}: {}", entry.question.occasion())
 }

@@ -25,7 +25,7 @@ pub(super) async fn fetch(
     wanted: &Reference,
 ) -> Result<(Fetched, Demand), Problem> {
     let demand = demand(client, options, namespace, decision).await?;
-    let fetched = fetch::fetch(client, wanted).await?;
+    let fetched = fetch::fetch(client, decision, wanted).await?;
     let demand = Demand { digest: wanted.digest.clone(), signature: fetched.signature.clone(), ..demand };
     Ok((fetched, demand))
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use objects::api::{ModuleSource, MysqlCluster, Policy, PolicyMode, ShadowPolicy, policy};
 use serde_json::Value;
 
-use super::advisors::Advisors;
 use super::fetch::Reference;
 use super::options::PolicyOptions;
 use crate::cache::ClusterKey;
@@ -21,6 +20,15 @@ pub(super) const FIELD: &str = "spec.policies.primarySelection";
 pub(super) struct Wanted {
     /// The module; the embedded one if there is none.
     pub(super) module: Option<Reference>,
+    /// Its settings, if the spec has any.
+    pub(super) settings: Option<Value>,
+}
+
+/// A module that is asked and not followed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Named {
+    /// The module.
+    pub(super) module: Reference,
     /// Its settings, if the spec has any.
     pub(super) settings: Option<Value>,
 }
@@ -43,6 +51,15 @@ pub(super) struct OfOperator {
     pub(super) options: PolicyOptions,
 }
 
+impl OfOperator {
+    /// The module for clusters that name none for a decision.
+    fn default_of(&self, decision: &str) -> Option<Reference> {
+        let config_map = self.options.default_of(decision)?.clone();
+        let (field, namespace) = (format!("--default-policy {decision}"), self.namespace.clone());
+        Some(Reference { field, namespace, config_map, digest: None, signature: None })
+    }
+}
+
 pub(super) fn policy_of(cluster: &MysqlCluster) -> Option<&Policy> {
     cluster.spec.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref())
 }
@@ -51,16 +68,7 @@ pub(super) fn policy_of(cluster: &MysqlCluster) -> Option<&Policy> {
 pub(super) fn enforced(key: &ClusterKey, cluster: &MysqlCluster, operator: &OfOperator) -> Wanted {
     let nothing = Policy::default();
     let policy = policy_of(cluster).unwrap_or(&nothing);
-    let default = || {
-        let config_map = operator.options.default_of(policy::PRIMARY_SELECTION).filter(|_| !policy.embedded)?;
-        Some(Reference {
-            field: format!("--default-policy {}", policy::PRIMARY_SELECTION),
-            namespace: operator.namespace.clone(),
-            config_map: config_map.clone(),
-            digest: None,
-            signature: None,
-        })
-    };
+    let default = || operator.default_of(policy::PRIMARY_SELECTION).filter(|_| !policy.embedded);
     match policy.mode {
         Some(PolicyMode::Shadow) => Wanted { module: default(), settings: None },
         Some(PolicyMode::Enforce) | None => {
@@ -68,6 +76,25 @@ pub(super) fn enforced(key: &ClusterKey, cluster: &MysqlCluster, operator: &OfOp
             Wanted { module: named.or_else(default), settings: policy.settings.clone() }
         }
     }
+}
+
+/// What is asked and not followed, to scale and to tune: what the spec names, or else the operator for all clusters.
+pub(super) fn advised(
+    key: &ClusterKey,
+    cluster: &MysqlCluster,
+    operator: &OfOperator,
+) -> (Option<Named>, Option<Named>) {
+    let policies = cluster.spec.policies.as_ref();
+    let named = |field: &str, module: &ModuleSource, settings: &Option<Value>| Named {
+        module: reference(key, field, module),
+        settings: settings.clone(),
+    };
+    let default = |decision: &str| operator.default_of(decision).map(|module| Named { module, settings: None });
+    let scaling = policies.and_then(|policies| policies.scaling.as_ref());
+    let scaling = scaling.map(|policy| named("spec.policies.scaling", &policy.module, &policy.settings));
+    let tuning = policies.and_then(|policies| policies.config_tuning.as_ref());
+    let tuning = tuning.map(|policy| named("spec.policies.configTuning", &policy.module, &policy.settings));
+    (scaling.or_else(|| default(policy::SCALING)), tuning.or_else(|| default(policy::CONFIG_TUNING)))
 }
 
 /// The shadows that a spec names. A policy whose mode is Shadow is the first of them.
@@ -91,7 +118,8 @@ pub(super) fn shadows(key: &ClusterKey, cluster: &MysqlCluster) -> Vec<WantedSha
 /// Every module that a cluster has to do with.
 pub(super) fn references(key: &ClusterKey, cluster: &MysqlCluster, operator: &OfOperator) -> Vec<Reference> {
     let shadows = shadows(key, cluster).into_iter().filter_map(|shadow| shadow.module);
-    let asked = Advisors::references(key, cluster);
+    let (scaling, tuning) = advised(key, cluster, operator);
+    let asked = scaling.into_iter().chain(tuning).map(|named| named.module);
     enforced(key, cluster, operator).module.into_iter().chain(shadows).chain(asked).collect()
 }
 
@@ -180,5 +208,28 @@ mod tests {
         );
         let names: Vec<_> = all.iter().map(|one| one.config_map.name.as_str()).collect();
         assert_eq!(names, ["zones", "mine"]);
+    }
+
+    #[test]
+    fn what_scales_and_tunes_is_the_clusters_own_or_the_operators() {
+        let mut own = cluster("{}");
+        let scaling = serde_json::json!({ "module": { "configMap": { "name": "mine" } }, "mode": "Shadow" });
+        own.spec.policies.as_mut().unwrap().scaling = serde_json::from_value(scaling).unwrap();
+        let asked = |operator: &OfOperator| {
+            let (scaling, tuning) = advised(&key(), &own, operator);
+            [scaling, tuning].map(|named| named.map(|named| (named.module.namespace, named.module.config_map.name)))
+        };
+        let of = |namespace: &str, name: &str| Some((namespace.to_owned(), name.to_owned()));
+        assert_eq!(asked(&operator(None)), [of("store", "mine"), None]);
+        let both = OfOperator {
+            options: PolicyOptions {
+                defaults: ["scaling=reads", "config-tuning=budget"].map(|text| text.parse().unwrap()).into(),
+                ..PolicyOptions::default()
+            },
+            ..operator(None)
+        };
+        assert_eq!(asked(&both), [of("store", "mine"), of("grampus-system", "budget")]);
+        let woken_by: Vec<_> = references(&key(), &own, &both).into_iter().map(|one| one.config_map.name).collect();
+        assert_eq!(woken_by, ["mine", "budget"]);
     }
 }
