@@ -6,6 +6,7 @@ mod advice;
 mod alone;
 mod backup;
 mod bad_input;
+mod breaker;
 mod certificates;
 mod control;
 mod faults;

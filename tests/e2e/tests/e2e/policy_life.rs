@@ -34,6 +34,16 @@ async fn wait_kept(cluster: &Cluster, settings: &str) -> Result<()> {
         .await
 }
 
+/// Waits until the module that scales comes from there.
+async fn wait_scaling(cluster: &Cluster, source: &str) -> Result<()> {
+    cluster
+        .wait_for(&format!("what scales to come from {source}"), TOLD, || async {
+            let scaling = cluster.status().await?.policies.and_then(|policies| policies.scaling);
+            Ok(scaling.filter(|scaling| scaling.name == "read-load" && scaling.source.starts_with(source)).map(drop))
+        })
+        .await
+}
+
 async fn wait_told(cluster: &Cluster, words: &[&str]) -> Result<()> {
     cluster
         .wait_for(&format!("PolicyReady=False with {words:?}"), TOLD, || async {
@@ -77,10 +87,16 @@ fn a_policy_outlives_its_config_map_and_every_operator_and_a_person_can_go_back(
         cluster.patch_spec(names("prefer-zone", KEY, json!({ "zones": ["a", "b", "c"] }))).await?;
         wait_in_force(&cluster, "prefer-zone").await?;
         wait_kept(&cluster, r#"{"zones":["a","b","c"]}"#).await?;
-        cluster.patch_spec(names("prefer-zone", KEY, json!({ "zones": ["c", "b", "a"] }))).await?;
+        cluster.apply_policy("read-load", KEY, &world().read_load.packed, Packed::Labelled).await?;
+        let mut spec = names("prefer-zone", KEY, json!({ "zones": ["c", "b", "a"] }));
+        spec["policies"]["scaling"] =
+            json!({ "module": { "configMap": { "name": "read-load", "key": KEY } }, "mode": "Shadow" });
+        cluster.patch_spec(spec).await?;
         wait_kept(&cluster, r#"{"zones":["c","b","a"]}"#).await?;
+        wait_scaling(&cluster, "ConfigMap read-load").await?;
 
         cluster.delete_policy("prefer-zone").await?;
+        cluster.delete_policy("read-load").await?;
         let operator = kit::Operator::of(cluster.env());
         operator.scale(0).await?;
         operator.scale(2).await?;
@@ -93,12 +109,18 @@ fn a_policy_outlives_its_config_map_and_every_operator_and_a_person_can_go_back(
         let reason = cluster.switchover(None).await?.succeeded()?.reason.clone().unwrap_or_default();
         ensure!(reason.contains("prefer-zone") && reason.contains("preference"), "the copy should decide: {reason}");
 
-        let output = cluster.env().plugin(&["policy", "rollback", &cluster.name, "-n", NAMESPACE])?;
-        ensure!(output.status.success(), "rollback: {output:?}");
+        wait_scaling(&cluster, "copy in ConfigMap pool-policy-scaling-").await?;
+        for decision in [policy::SCALING, policy::PRIMARY_SELECTION] {
+            let rollback = ["policy", "rollback", &cluster.name, "--decision", decision, "-n", NAMESPACE];
+            let output = cluster.env().plugin(&rollback)?;
+            ensure!(output.status.success(), "rollback: {output:?}");
+        }
+        wait_scaling(&cluster, "ConfigMap pool-policy-scaling-").await?;
         wait_in_force(&cluster, "prefer-zone").await?;
         let back = in_force(&cluster).await?;
         ensure!(back.digest == copied.digest && back.source.starts_with("ConfigMap pool-policy-"), "{back:?}");
 
+        cluster.patch_spec(json!({ "policies": { "scaling": null } })).await?;
         ask_for_signatures(&cluster, "true".into()).await?;
         cluster.apply_policy("hostile", KEY, &world().hostile.packed, Packed::Labelled).await?;
         let signed_by = |key: Option<&SecretKey>, decision: &str| -> Result<Value> {
