@@ -215,8 +215,12 @@ impl PrimarySelection {
         }
         let failure = Failure { kind: FailureKind::HeldTooLong, message };
         let slots = self.slots.load();
-        let configured =
-            slots.configured.as_ref().filter(|configured| configured.binding.module().digest() == by.digest);
+        // Another pair may have come into force meanwhile, of the same module with other settings, too: it did not hold.
+        let held = asked.last().map(|asked| (by.digest.as_str(), asked.settings.as_str()));
+        let configured = slots.configured.as_ref().filter(|configured| {
+            let binding = &configured.binding;
+            held == Some((binding.module().digest(), binding.settings_json()))
+        });
         if let Some(configured) = configured.filter(|_| by.source == Source::Configured) {
             breaker = breaker.or(configured.guarded.held_too_long(question.epoch, &failure.message));
         }

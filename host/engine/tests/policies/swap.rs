@@ -173,3 +173,15 @@ fn holding_for_longer_than_it_may_counts_and_a_hold_by_itself_does_not() {
     assert_eq!(slot.in_force().breaker.unwrap().instead.source, Source::Default, "there was nobody before it");
     assert_eq!(slot.decide(&three()).by.source, Source::Default, "nobody waits for it any more");
 }
+
+#[test]
+fn a_pair_that_came_into_force_meanwhile_is_not_blamed_for_the_hold_of_the_one_before() {
+    let terms = Terms { failures: 1, pause: Duration::from_secs(3_600), longest: Duration::from_secs(3_600) };
+    let slot = PrimarySelection::with_breaker(engine(), terms);
+    slot.swap(bind(json!({"do": "hold"})).unwrap());
+    let held = slot.decide(&three());
+    slot.swap(bind(json!({"do": "hold", "name": "another"})).unwrap());
+    assert_eq!(slot.overrule(held, &three()).breaker, None);
+    let own = slot.decide(&three());
+    assert_eq!(slot.overrule(own, &three()).breaker, Some(Change::Opened));
+}

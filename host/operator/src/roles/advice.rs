@@ -141,6 +141,9 @@ impl<Q: Shown> Asking<Q> {
                 let (granted, refused) = entry.question.judged(&entry.answer);
                 entry.verdict = verdict(&granted, &refused);
                 entry.refused = refused;
+                if let Some(change) = entry.breaker {
+                    context.metrics.policies.breaker(&key, change);
+                }
                 context.metrics.advice(&asked.by, entry.verdict.as_ref(), asked.took_micros, asked.failures);
                 told.tell(&context, &key, entry);
             }

@@ -141,8 +141,9 @@ pub struct Publisher {
     trimmed: HashMap<String, Option<Trimmed>>,
     /// The pod that was last replaced on purpose.
     restarted: Option<String>,
-    /// Whether it was told that the policy in force is not asked for the time being.
-    told_open: bool,
+    /// Whether it was told that the policy in force is not asked for the time being: of each decision, as the status has
+    /// them.
+    told_open: [bool; 3],
 }
 
 impl Publisher {
@@ -162,7 +163,7 @@ impl Publisher {
             told: None,
             trimmed: HashMap::new(),
             restarted: None,
-            told_open: false,
+            told_open: [false; 3],
         }
     }
 

@@ -9,14 +9,20 @@ use super::Publisher;
 impl Publisher {
     /// An Event for each change, whatever brought it about: an answer, or another module.
     pub(super) async fn tell_breaker(&mut self, object: &MysqlCluster, status: &MysqlClusterStatus) {
-        let policy = status.policies.as_ref().and_then(|policies| policies.primary_selection.as_ref());
-        let Some(policy) = policy.filter(|policy| policy.breaker.is_some() != self.told_open) else { return };
-        self.told_open = policy.breaker.is_some();
-        let (type_, reason, note) = match &policy.breaker {
-            Some(why) => (EventType::Warning, "PolicyBreakerOpened", why.clone()),
-            None => (EventType::Normal, "PolicyBreakerClosed", format!("{} {} is asked", policy.name, policy.version)),
-        };
-        let occasion = format!("At{}", Timestamp::now().as_second());
-        self.event(object, type_, reason, &occasion, note).await;
+        let Some(policies) = &status.policies else { return };
+        let each = [&policies.primary_selection, &policies.scaling, &policies.config_tuning];
+        for (place, policy) in each.into_iter().enumerate() {
+            let open = policy.as_ref().is_some_and(|policy| policy.breaker.is_some());
+            let told = std::mem::replace(&mut self.told_open[place], open);
+            let Some(policy) = policy.as_ref().filter(|_| open != told) else { continue };
+            let (type_, reason, note) = match &policy.breaker {
+                Some(why) => (EventType::Warning, "PolicyBreakerOpened", why.clone()),
+                None => {
+                    (EventType::Normal, "PolicyBreakerClosed", format!("{} {} is asked", policy.name, policy.version))
+                }
+            };
+            let occasion = format!("Of{place}At{}", Timestamp::now().as_second());
+            self.event(object, type_, reason, &occasion, note).await;
+        }
     }
 }
