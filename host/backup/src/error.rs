@@ -40,6 +40,14 @@ pub enum Error {
         /// How that shows.
         problem: String,
     },
+    /// The archive of the binary log does not lead on over this entry.
+    #[error("the archive cannot be followed over {object}: {problem}")]
+    Chain {
+        /// The entry that is missing or does not fit.
+        object: String,
+        /// In what way, and what would help.
+        problem: String,
+    },
     /// A later release wrote it in a way that cannot be ignored.
     #[error("{object} is of format {found}, and this release reads up to {FORMAT}; use a later release")]
     Format {

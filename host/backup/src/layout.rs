@@ -1,7 +1,10 @@
 //! The names of objects in a store.
 //!
 //! `NAMESPACE/CLUSTER/full/ID-MEMBER/` holds one backup: `parts/000000` and so on, `manifest.sha256`, and `manifest.json`,
-//! which is written last. Pure.
+//! which is written last.
+//!
+//! `NAMESPACE/CLUSTER/log/UID/` holds the archive of the binary log of one cluster: `000000000042.json` is the entry of a
+//! segment, `data/000000000042-MEMBER-RANDOM.binlog.zst` its bytes. Pure.
 
 /// The object that makes a backup exist.
 pub const MANIFEST: &str = "manifest.json";
@@ -28,6 +31,28 @@ pub fn manifest(path: &str) -> String {
 /// Its checksum.
 pub fn manifest_sum(path: &str) -> String {
     format!("{path}/{MANIFEST_SUM}")
+}
+
+/// Where the archive of the binary log of this cluster lies: of this one, not of another that had the same name.
+pub fn log(namespace: &str, cluster: &str, uid: &str) -> String {
+    format!("{namespace}/{cluster}/log/{uid}")
+}
+
+/// The entry of the segment with this number, from 1. Names sort as numbers do.
+pub fn log_entry(archive: &str, sequence: u64) -> String {
+    format!("{archive}/{sequence:012}.json")
+}
+
+/// The number in the name of a segment's entry, without what is before the last slash.
+pub fn log_sequence(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".json")?;
+    (digits.len() == 12 && digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// The bytes of a segment, below the archive: `nonce` differs in every attempt, so that nobody ever writes over the bytes
+/// that an entry names.
+pub fn log_data(sequence: u64, member: &str, nonce: &str) -> String {
+    format!("data/{sequence:012}-{member}-{nonce}.binlog.zst")
 }
 
 /// What a path of a backup must look like, whoever wrote it.
@@ -58,6 +83,18 @@ mod tests {
         assert_eq!(part(&path, 7), "store/shop/full/20261127T135000Z-4be0643f-shop-2/parts/000007");
         assert!(part(&path, 99_999) < part(&path, 100_000));
         assert!(check_path(&path).is_ok());
+    }
+
+    #[test]
+    fn segments_sort_in_the_order_in_which_they_follow_and_only_entries_have_a_number() {
+        let archive = log("store", "shop", "0b7f4f0e");
+        assert_eq!(log_entry(&archive, 42), "store/shop/log/0b7f4f0e/000000000042.json");
+        assert!(log_entry(&archive, 99) < log_entry(&archive, 100));
+        assert_eq!(log_sequence("000000000042.json"), Some(42));
+        for other in ["42.json", "00000000004x.json", "+00000000042.json", "000000000042.json.tmp", "data"] {
+            assert_eq!(log_sequence(other), None, "{other}");
+        }
+        assert!(check_path(&log_data(42, "shop-1", "4be0643f")).is_ok());
     }
 
     #[test]

@@ -5,12 +5,16 @@
 //! memory is bounded whatever the size, and every part is checked before a byte of it is used. The manifest is
 //! written last: **a backup without a manifest does not exist**.
 //!
-//! [`manifest`], [`layout`], [`choose`] and [`steps`] are pure; [`store`], [`mod@write`] and [`read`] touch the world and decide
-//! nothing. This crate knows neither Kubernetes nor mysqld.
+//! Beside the backups lies an archive of the binary log, a chain of segments: [`log`].
+//!
+//! [`manifest`], [`layout`], [`choose`], [`steps`] and [`log`] are pure; [`store`], [`archive`], [`mod@write`] and [`read`] touch
+//! the world and decide nothing. This crate knows neither Kubernetes nor mysqld.
 
+pub mod archive;
 pub mod choose;
 pub mod error;
 pub mod layout;
+pub mod log;
 pub mod manifest;
 mod pack;
 pub mod progress;

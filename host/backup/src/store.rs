@@ -14,7 +14,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
-    BackoffConfig, Certificate, ClientOptions, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig,
+    BackoffConfig, Certificate, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, RetryConfig,
 };
 use wire::StoreAccess;
 
@@ -116,6 +116,43 @@ impl Store {
         let path = path(object)?;
         let put = self.inner.put(&path, PutPayload::from_bytes(bytes));
         self.in_time(what, put).await.map(drop)
+    }
+
+    /// Writes an object whole unless there is one of that name, and says whether it did. Where an answer got lost, what is
+    /// there may be one's own: whoever hears `false` reads it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] once patience has ended.
+    pub async fn create(&self, object: &str, bytes: Bytes) -> Result<bool, Error> {
+        let path = path(object)?;
+        let payload = PutPayload::from_bytes(bytes);
+        let put = async {
+            match self.inner.put_opts(&path, payload, PutMode::Create.into()).await {
+                Ok(_) => Ok(true),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                Err(why) => Err(why),
+            }
+        };
+        self.in_time(|| format!("creating {object}"), put).await
+    }
+
+    /// The names of the objects directly below a path, without the path, that sort behind `after`; in no order.
+    ///
+    /// # Errors
+    /// [`Error::Store`] once patience has ended.
+    pub async fn names(&self, below: &str, after: &str) -> Result<Vec<String>, Error> {
+        let prefix = path(below)?;
+        let after = path(&format!("{below}/{after}"))?;
+        let listed = async {
+            let found = self.inner.list_with_offset(Some(&prefix), &after);
+            let direct = found.try_filter_map(|meta| {
+                let name = meta.location.prefix_match(&prefix).map(|parts| parts.collect::<Vec<_>>());
+                let name = name.filter(|parts| parts.len() == 1).map(|parts| parts[0].as_ref().to_owned());
+                std::future::ready(Ok(name))
+            });
+            direct.try_collect().await
+        };
+        self.in_time(|| format!("listing {below}"), listed).await
     }
 
     /// Reads an object that is at most so large.
