@@ -9,7 +9,7 @@ use topology::gtid::GtidSet;
 use crate::error::Error;
 use crate::layout;
 use crate::log::{Entry, FIRST};
-use crate::store::Store;
+use crate::store::{Store, Upload};
 
 /// The largest entry that is read: its GTID sets are those of a cluster with a long history.
 const LARGEST_ENTRY: u64 = 16 << 20;
@@ -118,10 +118,26 @@ impl Archive {
     /// # Errors
     /// Any of [`Error`]; it may be in the chain then, and whoever goes on reads the newest entry first.
     pub async fn append(&self, entry: &Entry, stored: Bytes) -> Result<Appended, Error> {
-        entry.check().map_err(Error::Access)?;
         entry.holds(&self.path, &stored)?;
-        let text = entry.text().map_err(|why| Error::file("an entry", std::io::Error::other(why)))?;
         self.store.put(&entry.data(&self.path), stored).await?;
+        self.commit(entry).await
+    }
+
+    /// Begins the bytes of a segment whose size is not known yet: an object below the archive.
+    ///
+    /// # Errors
+    /// [`Error::Access`]: it is no name.
+    pub fn begin(&self, object: &str) -> Result<Upload, Error> {
+        self.store.begin(&format!("{}/{object}", self.path))
+    }
+
+    /// Writes the entry of bytes that are in the store, if nobody else wrote one of that number.
+    ///
+    /// # Errors
+    /// As [`Archive::append`].
+    pub async fn commit(&self, entry: &Entry) -> Result<Appended, Error> {
+        entry.check().map_err(Error::Access)?;
+        let text = entry.text().map_err(|why| Error::file("an entry", std::io::Error::other(why)))?;
         let object = layout::log_entry(&self.path, entry.sequence);
         if self.store.create(&object, Bytes::from(text)).await? {
             return Ok(Appended::Yes);

@@ -7,18 +7,22 @@
 //!
 //! Beside the backups lies an archive of the binary log, a chain of segments: [`log`].
 //!
-//! [`manifest`], [`layout`], [`choose`], [`steps`] and [`log`] are pure; [`store`], [`archive`], [`mod@write`] and [`read`] touch
+//! [`manifest`], [`layout`], [`choose`], [`steps`], [`log`], [`appoint`], [`full`] and
+//! [`recovery_point`] are pure; [`store`], [`archive`], [`mod@write`] and [`read`] touch
 //! the world and decide nothing. This crate knows neither Kubernetes nor mysqld.
 
+pub mod appoint;
 pub mod archive;
 pub mod choose;
 pub mod error;
+pub mod full;
 pub mod layout;
 pub mod log;
 pub mod manifest;
 mod pack;
 pub mod progress;
 pub mod read;
+pub mod recovery_point;
 pub mod steps;
 pub mod store;
 mod unpack;

@@ -53,6 +53,10 @@ pub struct Entry {
     /// leads on behind it.
     #[serde(default)]
     pub missing: GtidSet,
+    /// What a full backup has to hold to be led to the end of this segment: what was there before the first segment or,
+    /// where there is a hole, before and in the last one.
+    #[serde(default)]
+    pub base: GtidSet,
     /// Its bytes: an object below the archive.
     pub object: String,
     /// How many bytes are stored.
@@ -143,6 +147,9 @@ impl Entry {
         let apart = |one: &GtidSet, other: &GtidSet| one.intersect(other).is_empty();
         if !apart(&self.before, &self.gtids) || !apart(&self.missing, &self.before.union(&self.gtids)) {
             return Err("what was there before, what is in it and what is missing overlap".to_owned());
+        }
+        if !self.base.is_subset_of(&self.before.union(&self.missing)) {
+            return Err("a backup would have to hold more than was there before it".to_owned());
         }
         if self.gtids.count() != self.transactions {
             return Err(format!("it counts {} transactions and names {}", self.transactions, self.gtids.count()));

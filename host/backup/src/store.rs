@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
+use object_store::buffered::BufWriter;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -16,11 +17,14 @@ use object_store::prefix::PrefixStore;
 use object_store::{
     BackoffConfig, Certificate, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, RetryConfig,
 };
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
 use wire::StoreAccess;
 
 use crate::error::Error;
 use crate::layout;
 use crate::manifest::Manifest;
+use crate::write::PART;
 
 /// How long a connection may take. A store is rarely on the other side of the world.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -136,6 +140,17 @@ impl Store {
         self.in_time(|| format!("creating {object}"), put).await
     }
 
+    /// Begins an object whose size is not known yet.
+    ///
+    /// # Errors
+    /// [`Error::Access`]: it is no name.
+    pub fn begin(&self, object: &str) -> Result<Upload, Error> {
+        let inner = Arc::clone(&self.inner);
+        let writer = BufWriter::with_capacity(inner, path(object)?, PART).with_max_concurrency(1);
+        let (store, object) = (self.clone(), object.to_owned());
+        Ok(Upload { writer, store, object, sum: Sha256::new(), size: 0 })
+    }
+
     /// The names of the objects directly below a path, without the path, that sort behind `after`; in no order.
     ///
     /// # Errors
@@ -231,6 +246,46 @@ impl Store {
             Ok(Err(source)) => Err(Error::Store { what: what(), source }),
             Err(_) => Err(Error::Late { what: what(), within }),
         }
+    }
+}
+
+/// An object that is being written: whole if it is small, in parts of [`PART`] if it is not, so that memory is bounded
+/// whatever its size. Until it is finished there is no such object.
+pub struct Upload {
+    writer: BufWriter,
+    store: Store,
+    object: String,
+    sum: Sha256,
+    size: u64,
+}
+
+impl Upload {
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// [`Error::Store`] once patience has ended.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.sum.update(&bytes);
+        self.size += bytes.len() as u64;
+        let what = || format!("writing {}", self.object);
+        self.store.in_time(what, self.writer.put(bytes)).await
+    }
+
+    /// Makes the object exist, and says its size and its SHA-256 in hexadecimal.
+    ///
+    /// # Errors
+    /// [`Error::Store`] once patience has ended.
+    pub async fn finish(mut self) -> Result<(u64, String), Error> {
+        let what = || format!("writing {}", self.object);
+        let generic = |why| object_store::Error::Generic { store: "upload", source: Box::new(why) };
+        let shut = async { self.writer.shutdown().await.map_err(generic) };
+        self.store.in_time(what, shut).await?;
+        Ok((self.size, hex::encode(self.sum.finalize())))
+    }
+
+    /// Gives up what was sent in parts, as far as the store answers.
+    pub async fn abort(mut self) {
+        let _ = self.store.in_time(|| format!("giving up {}", self.object), self.writer.abort()).await;
     }
 }
 

@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use backup::archive::{Appended, Archive};
+use backup::log::{self, Entry};
 use backup::manifest::{Content, FORMAT, Gtids, Manifest, Method, Origin, Server};
 use backup::store::Patience;
 use backup::write::Pace;
 use backup::{Error, Progress, Store, layout, read};
+use bytes::Bytes;
 use lab::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -331,4 +334,92 @@ async fn memory_does_not_grow_with_the_data() {
     let grown = most.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(before);
     println!("240 MiB took {} MiB of memory", grown >> 20);
     assert!(grown < 64 << 20, "{} MiB", grown >> 20);
+}
+
+const ARCHIVE: &str = "store/shop/log/0b7f4f0e";
+
+fn segment(sequence: u64, member: &str, stored: &[u8]) -> Entry {
+    let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    let (before, gtids) = (10 * sequence, 10 * sequence + 10);
+    Entry {
+        format: log::FORMAT,
+        sequence,
+        cluster_uid: "0b7f4f0e".to_owned(),
+        member: member.to_owned(),
+        server_uuid: uuid.parse().unwrap(),
+        server_version: "9.7.4".to_owned(),
+        before: format!("{uuid}:1-{before}").parse().unwrap(),
+        gtids: format!("{uuid}:{}-{gtids}", before + 1).parse().unwrap(),
+        missing: topology::gtid::GtidSet::new(),
+        base: topology::gtid::GtidSet::new(),
+        object: layout::log_data(sequence, member, "4be0643f"),
+        size: stored.len() as u64,
+        sha256: backup::manifest::sha256(stored),
+        bytes: 300,
+        transactions: gtids - before,
+        first_commit_unix_us: 1,
+        last_commit_unix_us: 2,
+        closed_at: jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
+#[tokio::test]
+async fn two_who_write_one_segment_cannot_fork_the_chain() {
+    for place in Place::both() {
+        let archive = Archive::at(place.open(), ARCHIVE).unwrap();
+        assert_eq!(archive.newest(None).await.unwrap(), None);
+        let (ours, theirs) = (segment(1, "shop-1", b"ours"), segment(1, "shop-2", b"theirs"));
+        let (one, other) = tokio::join!(
+            archive.append(&ours, Bytes::from_static(b"ours")),
+            archive.append(&theirs, Bytes::from_static(b"theirs"))
+        );
+        let won = match (one.unwrap(), other.unwrap()) {
+            (Appended::Yes, Appended::Taken(there)) => {
+                assert_eq!(*there, ours);
+                ours
+            }
+            (Appended::Taken(there), Appended::Yes) => {
+                assert_eq!(*there, theirs);
+                theirs
+            }
+            both => panic!("{both:?}"),
+        };
+        assert_eq!(archive.newest(None).await.unwrap().as_ref(), Some(&won));
+        let stored = archive.data(&won).await.unwrap();
+        // Whoever's answer got lost asks again, and is not told that somebody else was there.
+        assert_eq!(archive.append(&won, stored).await.unwrap(), Appended::Yes);
+        for sequence in 2..=12 {
+            let next = segment(sequence, "shop-1", b"next");
+            assert_eq!(archive.append(&next, Bytes::from_static(b"next")).await.unwrap(), Appended::Yes);
+        }
+        assert_eq!(archive.newest(Some(7)).await.unwrap().map(|entry| entry.sequence), Some(12));
+        assert_eq!(archive.newest(Some(12)).await.unwrap().map(|entry| entry.sequence), Some(12));
+        let executed = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-105".parse().unwrap();
+        let found: Vec<_> = archive.back_to(&executed).await.unwrap().iter().map(|entry| entry.sequence).collect();
+        assert_eq!(found, [10, 11, 12]);
+        fs::remove_file(place.file(&layout::log_entry(ARCHIVE, 11))).unwrap();
+        let broken = archive.back_to(&executed).await.unwrap_err().to_string();
+        assert!(broken.contains("000000000011.json: it is not there"), "{broken}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_of_any_size_is_written_as_it_grows() {
+    for place in Place::both() {
+        let store = place.open();
+        for size in [0, 1, 100, 9 << 20] {
+            let bytes: Vec<u8> = (0..size).map(|number: usize| (number % 251) as u8).collect();
+            let mut upload = store.begin("store/shop/log/data/one").unwrap();
+            for chunk in bytes.chunks(1 << 20) {
+                upload.write(Bytes::copy_from_slice(chunk)).await.unwrap();
+            }
+            let (told, sum) = upload.finish().await.unwrap();
+            assert_eq!((told, sum), (size as u64, backup::manifest::sha256(&bytes)));
+            assert_eq!(fs::read(place.file("store/shop/log/data/one")).unwrap(), bytes);
+        }
+        let mut given_up = store.begin("store/shop/log/data/other").unwrap();
+        given_up.write(Bytes::from(vec![0; 9 << 20])).await.unwrap();
+        given_up.abort().await;
+        assert!(!place.file("store/shop/log/data/other").exists());
+    }
 }

@@ -114,6 +114,15 @@ impl GtidSet {
         Self { origins: origins.map(|(origin, intervals)| (origin.clone(), intervals.clone())).collect() }
     }
 
+    /// Everything in it: a server, a tag (empty where there is none), and the sequence numbers from the first to the last
+    /// of each run, sorted.
+    pub fn runs(&self) -> impl Iterator<Item = (Uuid, &str, impl ExactSizeIterator<Item = (u64, u64)> + '_)> + '_ {
+        self.origins.iter().map(|(origin, intervals)| {
+            let runs = intervals.iter().map(|interval| (interval.first, interval.last));
+            (origin.server, origin.tag.as_str(), runs)
+        })
+    }
+
     /// The servers whose transactions are in it, each once.
     pub fn servers(&self) -> impl Iterator<Item = Uuid> + '_ {
         let mut last = None;

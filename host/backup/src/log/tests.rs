@@ -27,6 +27,7 @@ fn entry(sequence: u64, before: GtidSet, gtids: GtidSet, missing: GtidSet) -> En
         transactions: gtids.count(),
         gtids,
         missing,
+        base: GtidSet::new(),
         object: layout::log_data(sequence, "shop-1", "4be0643f"),
         size: 3,
         sha256: sha256(b"log"),
@@ -82,8 +83,9 @@ fn an_entry_that_cannot_be_true_is_refused_whoever_sealed_it() {
     let twice = Entry { before: range(1, 41), ..stored() };
     let uncounted = Entry { transactions: 9, ..stored() };
     let missing = Entry { missing: range(50, 51), ..stored() };
+    let demanding = Entry { base: range(1, 41), ..stored() };
     let elsewhere = Entry { object: "../full/manifest.json".to_owned(), ..stored() };
-    for wrong in [renamed, twice, uncounted, missing, elsewhere] {
+    for wrong in [renamed, twice, uncounted, missing, demanding, elsewhere] {
         let text = wrong.text().unwrap();
         assert!(matches!(Entry::read(ARCHIVE, 42, text.as_bytes()), Err(Error::Damaged { .. })), "{wrong:?}");
     }
