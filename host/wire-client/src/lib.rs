@@ -19,7 +19,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
-use wire::{BackupAnswer, BackupCall, Greeting, Heartbeat, Request, Response, WIRE_VERSION};
+use wire::{
+    ArchiveAnswer, ArchiveCall, BackupAnswer, BackupCall, Greeting, Heartbeat, Request, Response, WIRE_VERSION,
+};
 
 /// How long a connection may be silent before it is pinged, and how long the answer may take. Shorter than
 /// [`wire::QUIET_HEARTBEAT_MS`], so that a half-open connection is noticed between two heartbeats.
@@ -29,7 +31,8 @@ const PING_AFTER: Duration = Duration::from_secs(5);
 /// long history of primaries may reach some hundred.
 const LONGEST_MESSAGE: usize = 4 << 20;
 
-/// Why a call came to nothing. After any of these except [`Error::Status`] the connection is of no more use.
+/// Why a call came to nothing. After any of these except [`Error::Status`] and
+/// [`Error::TooOld`] the connection is of no more use.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No TCP connection, or it broke.
@@ -45,6 +48,12 @@ pub enum Error {
         status: StatusCode,
         /// The agent's words.
         body: String,
+    },
+    /// The agent is of a release that did not know of this yet. Agents are as old as their pods.
+    #[error("this agent cannot {what}: it is of an earlier release; restart its pod, as with kubectl grampus restart")]
+    TooOld {
+        /// What it was asked for.
+        what: &'static str,
     },
     /// A body that is not the message expected of this wire version.
     #[error("the agent's answer is no message of this wire version: {0}")]
@@ -159,6 +168,19 @@ impl Connection {
     /// Any of [`Error`]; [`Error::Status`] from an agent that is too old to know of backups.
     pub async fn backup(&self, call: &BackupCall) -> Result<BackupAnswer, Error> {
         let body = self.call(Method::POST, "/v1/backup", serde_json::to_vec(call)?.into()).await?;
+        Ok(serde_json::from_slice(&whole(body).await?)?)
+    }
+
+    /// Asks about the archive of the binary log, or orders it. No time limit of its own.
+    ///
+    /// # Errors
+    /// Any of [`Error`]; [`Error::TooOld`] from an agent that does not know of archives.
+    pub async fn archive(&self, call: &ArchiveCall) -> Result<ArchiveAnswer, Error> {
+        let answer = self.call(Method::POST, "/v1/archive", serde_json::to_vec(call)?.into()).await;
+        let body = answer.map_err(|why| match why {
+            Error::Status { status: StatusCode::NOT_FOUND, .. } => Error::TooOld { what: "archive its binary log" },
+            other => other,
+        })?;
         Ok(serde_json::from_slice(&whole(body).await?)?)
     }
 

@@ -6,6 +6,7 @@
 //! | `GET /v1/report` | | one [`Heartbeat`], with the report as it stands |
 //! | `POST /v1/commands` | [`Request`] | [`Response`] |
 //! | `POST /v1/backup` | [`BackupCall`] | [`BackupAnswer`] |
+//! | `POST /v1/archive` | [`ArchiveCall`] | [`ArchiveAnswer`] |
 //!
 //! Agents are as old as their pods, so a type here may gain optional fields and new commands, and must never
 //! lose or change one while a release that sends it is supported. This crate holds no behaviour.
@@ -21,8 +22,10 @@
 //! what decisions rest on, and closed: another one is another [`WIRE_VERSION`]. `tests/v1` holds every message of version
 //! 1 as it was first released; a test holds today's types against them, in both directions.
 
+mod archive;
 mod backup;
 
+pub use archive::*;
 pub use backup::*;
 
 use serde::{Deserialize, Serialize};

@@ -9,11 +9,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use topology::facts::{DataState, JobKind, JobState, ServerState, Standing, ThreadState, VolumeTrouble};
 use topology::record::Phase;
-use wire::{Command, Greeting, Heartbeat, Outcome, Request, Response, WIRE_VERSION};
+use wire::{ArchiveAnswer, ArchiveAsk, ArchiveCall, Command, Greeting, Heartbeat, Outcome, Request, Response, WIRE_VERSION};
 
 const HEARTBEATS: &str = include_str!("v1/heartbeats.jsonl");
 const REQUESTS: &str = include_str!("v1/requests.jsonl");
 const RESPONSES: &str = include_str!("v1/responses.jsonl");
+const ARCHIVE_CALLS: &str = include_str!("v1/archive-calls.jsonl");
+const ARCHIVE_ANSWERS: &str = include_str!("v1/archive-answers.jsonl");
 
 fn documents(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -71,6 +73,19 @@ fn what_version_1_said_is_understood_and_said_in_the_same_words() {
     holds::<Heartbeat>(HEARTBEATS);
     holds::<Request>(REQUESTS);
     holds::<Response>(RESPONSES);
+    holds::<ArchiveCall>(ARCHIVE_CALLS);
+    holds::<ArchiveAnswer>(ARCHIVE_ANSWERS);
+}
+
+#[test]
+fn every_word_about_archives_is_in_the_documents_and_one_of_a_later_release_can_be_refused() {
+    for word in ["look", "keep", "stop"] {
+        assert!(ARCHIVE_CALLS.contains(&format!(r#""do":"{word}""#)), "{word}");
+    }
+    let later = json!({ "wire": 1, "ask": { "do": "pack", "from": 7 } });
+    assert_eq!(read::<ArchiveCall>(&later).ask, ArchiveAsk::Unknown);
+    let least: ArchiveAnswer = read(&json!({ "wire": 1 }));
+    assert_eq!(least, ArchiveAnswer { wire: 1, lacks: None, state: None, refused: None });
 }
 
 /// The test above shows nothing of a word that no document has.
