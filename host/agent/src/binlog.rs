@@ -14,23 +14,23 @@ use topology::gtid::GtidSet;
 use uuid::Uuid;
 
 /// The four bytes with which every binary log begins.
-const MAGIC: [u8; 4] = [0xfe, b'b', b'i', b'n'];
+pub(crate) const MAGIC: [u8; 4] = [0xfe, b'b', b'i', b'n'];
 
 /// The bytes of an event's common header, of which the fifth is its type.
-const HEADER: usize = 19;
+pub(crate) const HEADER: usize = 19;
 
 /// Where in that header the event's size stands, lowest byte first.
-const SIZE: std::ops::Range<usize> = 9..13;
+pub(crate) const SIZE: std::ops::Range<usize> = 9..13;
 
 /// The bit of a format description's flags that says that the file is still being written: mysqld clears it when it
 /// closes the file in an orderly way.
-const IN_USE: u8 = 1;
+pub(crate) const IN_USE: u8 = 1;
 
 /// How long a statement event may be that can be `BEGIN`: what comes before the statement is tens of bytes.
 const BEGIN_AT_MOST: u64 = 1 << 10;
 
 /// `TRANSACTION_LENGTH` is always set by servers from 8.0.2 on; the supported series begin at 8.0.
-const UNKNOWN_LENGTH: u64 = 0;
+pub(crate) const UNKNOWN_LENGTH: u64 = 0;
 
 /// What the binary log and the relay logs prove the server had.
 ///
@@ -86,7 +86,7 @@ pub fn beginning(path: &Path) -> io::Result<u64> {
     Ok(MAGIC.len() as u64 + u64::from(size_of_event(&header[SIZE])))
 }
 
-fn size_of_event(bytes: &[u8]) -> u32 {
+pub(crate) fn size_of_event(bytes: &[u8]) -> u32 {
     bytes.iter().rev().fold(0, |size, byte| (size << 8) | u32::from(*byte))
 }
 
@@ -300,7 +300,7 @@ impl Plain {
     }
 }
 
-fn previous(event: &PreviousGtidsEvent<'_>) -> io::Result<GtidSet> {
+pub(crate) fn previous(event: &PreviousGtidsEvent<'_>) -> io::Result<GtidSet> {
     let mut text = String::new();
     for server in event.sids() {
         let tag = server.tag().map(|tag| format!(":{tag}")).unwrap_or_default();

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::alone::decide::PATIENCE;
+use crate::archive::CLOSED_AFTER;
 use crate::signals::EVERY;
 
 /// The arguments of `grampus agent`. Every one has an environment variable, as containers prefer.
@@ -92,6 +93,9 @@ pub struct Config {
     /// Every how many milliseconds it is measured what the server does. Tests are not that patient.
     #[arg(long, env = "GRAMPUS_SIGNALS_EVERY_MS", hide = true, default_value_t = EVERY.as_millis() as u64)]
     pub signals_every_ms: u64,
+    /// How many milliseconds after its first transaction a segment of the archive is closed. Tests are not that patient.
+    #[arg(long, env = "GRAMPUS_ARCHIVE_AFTER_MS", hide = true, default_value_t = CLOSED_AFTER.as_millis() as u64)]
+    pub archive_after_ms: u64,
 }
 
 /// What a pod is for, as long as it lives.

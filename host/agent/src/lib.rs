@@ -4,6 +4,7 @@
 //! that concerns another member: who leads is in the record, and the record is the operator's to change.
 
 mod alone;
+mod archive;
 mod backups;
 mod binlog;
 mod certificates;
@@ -71,6 +72,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(signals::run(Arc::clone(&member)));
     tasks.spawn(alone::run(Arc::clone(&member)));
     tasks.spawn(commands::keep_locks(Arc::clone(&member)));
+    tasks.spawn(archive::run(Arc::clone(&member)));
     tasks.spawn(certificates::run(Arc::clone(&member)));
     tasks.spawn(server::run(Arc::clone(&member), operator));
     tasks.spawn(serve_probes(Arc::clone(&member), probes));

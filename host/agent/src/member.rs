@@ -16,6 +16,7 @@ use topology::record::Claim;
 use topology::signals::Signals;
 use uuid::Uuid;
 
+use crate::archive::Archiving;
 use crate::backups::Backups;
 use crate::commands::Admission;
 use crate::config::Config;
@@ -77,6 +78,8 @@ pub struct Member {
     pub signals: watch::Sender<Option<Arc<Signals>>>,
     /// The backup that is being made from it.
     pub backups: Backups,
+    /// Its part in the archive of the binary log.
+    pub archiving: Archiving,
     asks: mpsc::UnboundedSender<oneshot::Sender<()>>,
     starting: tokio::sync::Mutex<()>,
     opened_pid: AtomicU32,
@@ -145,6 +148,7 @@ impl Member {
             volume: Volume::default(),
             signals: watch::Sender::default(),
             backups: Backups::default(),
+            archiving: Archiving::default(),
             asks,
             starting: tokio::sync::Mutex::default(),
             opened_pid: AtomicU32::new(0),

@@ -19,9 +19,11 @@ use tokio::time::Instant;
 use topology::facts::MemberReport;
 use topology::signals::Signals;
 use wire::{
-    BackupAnswer, BackupCall, Heartbeat, QUIET_HEARTBEAT_MS, Request, Response, SIGNALS_EVERY_MS, WIRE_VERSION,
+    ArchiveAnswer, ArchiveCall, BackupAnswer, BackupCall, Heartbeat, QUIET_HEARTBEAT_MS, Request, Response,
+    SIGNALS_EVERY_MS, WIRE_VERSION,
 };
 
+use crate::archive;
 use crate::backups;
 use crate::commands;
 use crate::member::Member;
@@ -79,6 +81,7 @@ fn router(member: Arc<Member>) -> Router {
         .route("/v1/report", get(report))
         .route("/v1/commands", post(command))
         .route("/v1/backup", post(backup))
+        .route("/v1/archive", post(archived))
         .layer(axum::extract::DefaultBodyLimit::max(LONGEST_REQUEST))
         .with_state(member)
 }
@@ -96,6 +99,10 @@ async fn command(State(member): State<Arc<Member>>, Json(request): Json<Request>
 
 async fn backup(State(member): State<Arc<Member>>, Json(call): Json<BackupCall>) -> Json<BackupAnswer> {
     Json(backups::answer(&member, call))
+}
+
+async fn archived(State(member): State<Arc<Member>>, Json(call): Json<ArchiveCall>) -> Json<ArchiveAnswer> {
+    Json(archive::answer(&member, call).await)
 }
 
 async fn reports(State(member): State<Arc<Member>>) -> Body {

@@ -42,6 +42,8 @@ pub struct Surroundings {
     pub reopen_after_s: Option<u64>,
     /// How often, in milliseconds, it measures, if not as often as elsewhere.
     pub signals_every_ms: Option<u64>,
+    /// How many milliseconds a segment of its archive is filled, if not as many as elsewhere.
+    pub archive_after_ms: Option<u64>,
 }
 
 /// Where the API server is said to be.
@@ -122,6 +124,7 @@ impl Member {
         ];
         arguments.extend(self.surroundings.reopen_after_s.map(|seconds| format!("--reopen-after-s={seconds}")));
         arguments.extend(self.surroundings.signals_every_ms.map(|every| format!("--signals-every-ms={every}")));
+        arguments.extend(self.surroundings.archive_after_ms.map(|after| format!("--archive-after-ms={after}")));
         let api = self.surroundings.api_server.as_ref();
         arguments
             .push(format!("--api-server-host={}", api.map(|api| api.address.ip().to_string()).unwrap_or_default()));

@@ -2,6 +2,8 @@
 
 #[path = "agent/alone.rs"]
 mod alone;
+#[path = "agent/archive.rs"]
+mod archive;
 #[path = "agent/backups.rs"]
 mod backups;
 #[path = "agent/certificates.rs"]

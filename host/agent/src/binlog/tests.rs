@@ -16,6 +16,11 @@ impl Log {
 
     /// A log that says how it is to be read, and whether it is still being written.
     pub fn described(in_use: bool) -> Self {
+        Self::after(10, in_use)
+    }
+
+    /// The same, where the files before hold so many transactions.
+    pub fn after(last: u64, in_use: bool) -> Self {
         let mut log = Self(MAGIC.to_vec());
         let mut body = 4_u16.to_le_bytes().to_vec();
         body.extend(format!("{:\0<50}", "8.0.26").into_bytes());
@@ -26,7 +31,7 @@ impl Log {
         body.extend([0; 5]);
         log.event(EventType::FORMAT_DESCRIPTION_EVENT as u8, &body);
         log.0[MAGIC.len() + 17] = u8::from(in_use);
-        log.event(EventType::PREVIOUS_GTIDS_EVENT as u8, &Self::previous(1, 11));
+        log.event(EventType::PREVIOUS_GTIDS_EVENT as u8, &Self::previous(1, last + 1));
         log
     }
 

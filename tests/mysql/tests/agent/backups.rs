@@ -19,15 +19,15 @@ use wire::{
 
 use crate::{Result, ids, measured};
 
-const BUCKET: &str = "shop";
+pub const BUCKET: &str = "shop";
 const PATH: &str = "test/shop/full/20261127T135000Z-4be0643f-shop-1";
 
 /// An address of this computer where nobody listens.
-fn nowhere() -> Result<SocketAddr> {
+pub fn nowhere() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-fn access(address: SocketAddr) -> StoreAccess {
+pub fn access(address: SocketAddr) -> StoreAccess {
     StoreAccess::S3 {
         bucket: BUCKET.to_owned(),
         prefix: String::new(),

@@ -84,7 +84,7 @@ async fn what_was_given_up_is_not_cut_off_and_its_server_gets_another_name() -> 
 
 /// Kills the first member's mysqld while a statement waits for an acknowledgement, and opens the second. Returns the
 /// record, which is Serving, and what only the first one has.
-async fn leave_a_tail(cluster: &Cluster, record: &Record, statement: &'static str) -> Result<(Record, GtidSet)> {
+pub async fn leave_a_tail(cluster: &Cluster, record: &Record, statement: &'static str) -> Result<(Record, GtidSet)> {
     let (former, primary) = (cluster.member(0), cluster.member(1));
     let claimed = record.claimed(None);
     primary.done(&claimed, Command::Freeze).await?;
