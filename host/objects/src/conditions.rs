@@ -23,6 +23,9 @@ pub const DATA_INTACT: &str = "DataIntact";
 /// Topology controller: whether pods are to be made anew because they would be made differently now; the message
 /// says whose, who is next, and what is waited for.
 pub const ROLLOUT_PENDING: &str = "RolloutPending";
+/// Backups controller, where `spec.backup.continuous` is set: whether everything but the last minute could be recovered. If
+/// not, the reason is `NoFullBackup`, `Behind` or `HistoryGivenUp`, and the message says what is done about it.
+pub const BACKUPS_CURRENT: &str = "BackupsCurrent";
 /// Of an operation: whether it was taken up.
 pub const ACCEPTED: &str = "Accepted";
 /// Of an operation: whether it was done as asked.

@@ -1,10 +1,12 @@
-//! The backups controller: has the backups made that MysqlBackups ask for, and tells of them.
+//! The backups controller: has the backups made that MysqlBackups ask for and binary logs archived where a spec says so,
+//! and tells of both.
 //!
 //! What is to be done is [`backup::steps::next`]'s to say, from what agents and the store say at that moment; nothing is
 //! remembered here, so that any operator can go on where another stopped. It must never touch a role, a child or the
 //! record, and nothing that moves roles waits for it.
 
 mod access;
+mod archive;
 mod observe;
 mod reconcile;
 mod report;
@@ -36,7 +38,11 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) -> anyhow::Resu
 }
 
 async fn serve_term(context: Arc<Context>, term: CancellationToken) {
-    tokio::join!(look_after(context.clone(), term.clone()), schedule::run(context, term));
+    tokio::join!(
+        look_after(context.clone(), term.clone()),
+        schedule::run(context.clone(), term.clone()),
+        archive::run(context, term),
+    );
 }
 
 async fn look_after(context: Arc<Context>, term: CancellationToken) {

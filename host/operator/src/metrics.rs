@@ -50,6 +50,7 @@ pub struct Metrics {
     gap: Family<ByKind, Histogram>,
     decisions: Family<ByPolicy, Counter>,
     decision_seconds: Histogram,
+    recovery_point: Family<ByCluster, Gauge>,
     failures: Counter<u64, AtomicU64>,
     restarts: Counter<u64, AtomicU64>,
     /// Of shadows and of the journal.
@@ -72,6 +73,7 @@ impl Metrics {
             }),
             decisions: Family::default(),
             decision_seconds: Histogram::new([5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1]),
+            recovery_point: Family::default(),
             failures: Counter::default(),
             restarts: Counter::default(),
             policies: PolicyMetrics::default(),
@@ -103,6 +105,12 @@ impl Metrics {
                 metrics.decision_seconds.clone(),
             );
             registry.register("policy_failures", "Answers that a module failed to give", metrics.failures.clone());
+            registry.register_with_unit(
+                "backup_recovery_point",
+                "Seconds of commits that may be missing from the archive of the binary log",
+                Unit::Seconds,
+                metrics.recovery_point.clone(),
+            );
             registry.register("member_restarts", "Pods replaced on purpose", metrics.restarts.clone());
             metrics.policies.register(registry);
         }
@@ -136,6 +144,17 @@ impl Metrics {
         let labels = ByKind { kind: if planned { "switchover" } else { "failover" }.to_owned() };
         self.moves.get_or_create(&labels).inc();
         self.gap.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// How far the archive of a cluster's binary log is behind, in seconds; None where nobody archives it.
+    pub(crate) fn recovery_point(&self, key: &ClusterKey, seconds: Option<u64>) {
+        let labels = ByCluster { namespace: key.namespace.clone(), cluster: key.name.clone() };
+        match seconds {
+            Some(seconds) => {
+                self.recovery_point.get_or_create(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+            }
+            None => drop(self.recovery_point.remove(&labels)),
+        }
     }
 
     pub(crate) fn restarted(&self) {

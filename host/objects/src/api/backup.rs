@@ -140,6 +140,16 @@ pub struct Backup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
+    /// Whether the binary log is archived in the store as it is written, a minute behind at most. `false` if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuous: Option<bool>,
+}
+
+impl Backup {
+    /// Whether the binary log is archived.
+    pub fn is_continuous(&self) -> bool {
+        self.continuous.unwrap_or(false)
+    }
 }
 
 /// A place for backups. Exactly one kind of place is given.

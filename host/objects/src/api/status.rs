@@ -54,6 +54,9 @@ pub struct MysqlClusterStatus {
     /// The last time the primary was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failover: Option<FailoverStatus>,
+    /// How far backups go, where the binary log is archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupsStatus>,
 }
 
 impl Default for MysqlClusterStatus {
@@ -70,6 +73,7 @@ impl Default for MysqlClusterStatus {
             members: Vec::new(),
             read_replicas: None,
             last_failover: None,
+            backup: None,
         }
     }
 }
@@ -250,6 +254,36 @@ pub struct MemberStatus {
     /// What is wrong with it, or what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// How far backups go.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupsStatus {
+    /// The archive of the binary log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveStatus>,
+}
+
+/// The archive of the binary log, as it was when something last changed; while it only grows, at most a minute ago.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchiveStatus {
+    /// The end of the full backup with which it can be replayed. Nothing while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// When the newest transaction in it was committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<Time>,
+    /// The pod from which it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
+    /// How many seconds of commits may be missing from it. 0 when the primary has executed nothing that is not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<i64>,
+    /// What keeps it from going on, if something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// The servers that are only read from.

@@ -98,6 +98,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_archived_goes_somewhere() {
+        let with = |store: serde_json::Value| {
+            let backup = serde_json::json!({ "store": store, "continuous": true });
+            problems(serde_json::json!({ "storage": { "size": "1Gi" }, "backup": backup }))
+        };
+        assert_eq!(with(serde_json::json!({})), ["spec.backup.store"]);
+        let gcs = serde_json::json!({ "gcs": { "bucket": "b", "credentialsSecret": "c" } });
+        assert_eq!(with(gcs), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_store_is_one_place() {
         let with = |store: serde_json::Value| {
             problems(serde_json::json!({ "storage": { "size": "1Gi" }, "backup": { "store": store } }))

@@ -30,7 +30,7 @@ use crate::roles::address_of;
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// How patient an operator is with a store: it looks again anyway.
-const STORE: Patience = Patience { retry: Duration::from_secs(3), request: Duration::from_secs(5) };
+pub const STORE: Patience = Patience { retry: Duration::from_secs(3), request: Duration::from_secs(5) };
 
 /// A backup that is asked for, and its cluster.
 pub struct Subject {
@@ -99,17 +99,7 @@ impl Subject {
     }
 
     fn part(&self, pod: &Pod) -> Option<(Part, String, Option<SocketAddr>)> {
-        let ours = pod.labels().get(labels::CLUSTER) == Some(&self.key.name)
-            && pod.namespace().as_deref() == Some(self.key.namespace.as_str());
-        let name = pod.name_any();
-        let votes = self.record.members.iter().any(|member| member.name == name);
-        let part = match pod.labels().get(labels::ROLE).map(String::as_str) {
-            Some(labels::READ_REPLICA) => Part::Reader,
-            _ if self.record.primary == name => Part::Primary,
-            _ if votes => Part::Replica,
-            _ => return None,
-        };
-        ours.then(|| (part, name, agent_address(pod)))
+        part(&self.key, &self.record, pod)
     }
 
     async fn member(
@@ -132,8 +122,7 @@ impl Subject {
     }
 
     async fn connect(&self, member: &str, address: SocketAddr) -> Result<Connection, String> {
-        let name = format!("{member}.{}.{}.svc", names::instances_service(&self.key.name), self.key.namespace);
-        within(Connection::open(address, self.tls.clone(), &name)).await
+        connect(&self.key, self.tls.clone(), member, address).await
     }
 
     /// The finished attempt of any of these members.
@@ -152,6 +141,35 @@ impl Subject {
     }
 }
 
+/// What a pod is in a cluster, and where its agent is. None for a pod that is no part of it.
+pub fn part(key: &ClusterKey, record: &Record, pod: &Pod) -> Option<(Part, String, Option<SocketAddr>)> {
+    let ours = pod.labels().get(labels::CLUSTER) == Some(&key.name)
+        && pod.namespace().as_deref() == Some(key.namespace.as_str());
+    let name = pod.name_any();
+    let votes = record.members.iter().any(|member| member.name == name);
+    let part = match pod.labels().get(labels::ROLE).map(String::as_str) {
+        Some(labels::READ_REPLICA) => Part::Reader,
+        _ if record.primary == name => Part::Primary,
+        _ if votes => Part::Replica,
+        _ => return None,
+    };
+    ours.then(|| (part, name, agent_address(pod)))
+}
+
+/// A connection to a member's agent.
+///
+/// # Errors
+/// In words: it does not answer.
+pub async fn connect(
+    key: &ClusterKey,
+    tls: Arc<rustls::ClientConfig>,
+    member: &str,
+    address: SocketAddr,
+) -> Result<Connection, String> {
+    let name = format!("{member}.{}.{}.svc", names::instances_service(&key.name), key.namespace);
+    within(Connection::open(address, tls, &name)).await
+}
+
 /// When it was asked for, and by which object.
 fn id(backup: &MysqlBackup) -> String {
     let created = backup.creation_timestamp().map_or(jiff::Timestamp::UNIX_EPOCH, |time| time.0);
@@ -163,7 +181,11 @@ fn agent_address(pod: &Pod) -> Option<SocketAddr> {
     Some(SocketAddr::new(address_of(pod)?.parse().ok()?, wire::AGENT_PORT))
 }
 
-async fn within<T>(call: impl Future<Output = Result<T, wire_client::Error>>) -> Result<T, String> {
+/// A call that does not last longer than is reasonable.
+///
+/// # Errors
+/// In words: what went wrong.
+pub async fn within<T>(call: impl Future<Output = Result<T, wire_client::Error>>) -> Result<T, String> {
     match timeout(ANSWER, call).await {
         Ok(answer) => answer.map_err(|why| why.to_string()),
         Err(_) => Err(format!("its agent does not answer within {} s", ANSWER.as_secs())),

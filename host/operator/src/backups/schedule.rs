@@ -56,7 +56,8 @@ fn due(cluster: &MysqlCluster, now: Timestamp) -> Option<(String, Timestamp)> {
     Some((name, moment))
 }
 
-async fn ask(context: &Context, cluster: &MysqlCluster, name: String) -> Result<(), kube::Error> {
+/// Asks for a backup of this name, unless there is one.
+pub(super) async fn ask(context: &Context, cluster: &MysqlCluster, name: String) -> Result<(), kube::Error> {
     let backups: Api<MysqlBackup> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
     let metadata = ObjectMeta {
         name: Some(name),
@@ -70,7 +71,7 @@ async fn ask(context: &Context, cluster: &MysqlCluster, name: String) -> Result<
     let spec = MysqlBackupSpec { cluster: cluster.name_any(), method: None };
     match backups.create(&PostParams::default(), &MysqlBackup { metadata, spec, status: None }).await {
         Ok(created) => {
-            tracing::info!(backup = created.name_any(), "a backup is due");
+            tracing::info!(backup = created.name_any(), "a backup is asked for");
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),

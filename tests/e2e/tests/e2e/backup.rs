@@ -18,12 +18,12 @@ use topology::gtid::GtidSet;
 
 use crate::under_load;
 
-const BUCKET: &str = "grampus";
+pub const BUCKET: &str = "grampus";
 const PORT: u16 = 7480;
 const SECRET: &str = "backups";
 
 /// A bucket on a server in the lab's network, and the store as a spec names it.
-async fn store(cluster: &Cluster, dir: &std::path::Path) -> Result<(S3Server, Value)> {
+pub async fn store(cluster: &Cluster, dir: &std::path::Path) -> Result<(S3Server, Value)> {
     let address = SocketAddr::new(cluster.env().lab.client_address()?, PORT);
     let server = S3Server::start(dir, BUCKET, address)?;
     let secret = json!({

@@ -4,6 +4,7 @@
 
 mod advice;
 mod alone;
+mod archive;
 mod backup;
 mod bad_input;
 mod breaker;

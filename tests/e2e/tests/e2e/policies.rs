@@ -176,8 +176,8 @@ pub fn journal<Q: engine::DecisionKind>(cluster: &Cluster) -> Result<Vec<engine:
     Ok(entries)
 }
 
-/// A counter of the operator that acts, from its own mouth.
-async fn counter(cluster: &Cluster, name: &str) -> Result<String> {
+/// A metric of the operator that acts, from its own mouth.
+pub async fn counter(cluster: &Cluster, name: &str) -> Result<String> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let operator = kit::Operator::of(cluster.env());
     let leader = operator.leader().await?;

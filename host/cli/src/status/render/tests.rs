@@ -112,6 +112,7 @@ fn healthy() -> MysqlCluster {
             epoch: 2,
             milliseconds: Some(812),
         }),
+        backup: None,
     });
     cluster
 }
