@@ -131,6 +131,24 @@ pub struct BackupSource {
     pub manifest_sha256: Option<String>,
 }
 
+/// How far a recovery goes beyond a full backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "to")]
+pub enum RecoveryTarget {
+    /// To the end of the archive of the binary log.
+    End,
+    /// Everything up to the first transaction that was committed later than this, without it and what follows it.
+    Time {
+        /// In microseconds since 1970, by the clock of the server that committed first.
+        unix_us: u64,
+    },
+    /// Everything that stands before this transaction in the archive.
+    BeforeGtid {
+        /// The one transaction.
+        gtid: GtidSet,
+    },
+}
+
 /// A place for objects, and how to get in. Every path in it is relative to `prefix`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]

@@ -102,6 +102,16 @@ pub enum Command {
         /// Which backup.
         backup: Box<BackupSource>,
     },
+    /// The same as [`Command::Restore`], going on from the backup over the archive of its cluster's binary log. The path
+    /// may be that of a cluster in the store, `NAMESPACE/CLUSTER`, too: the newest backup is chosen from which the target
+    /// can be reached. Words of its own, so that an agent that does not know the target refuses.
+    Recover {
+        /// Which backup, or whose.
+        backup: Box<BackupSource>,
+        /// How far. None for a backup alone, and for everything there is of a cluster.
+        #[serde(default)]
+        target: Option<RecoveryTarget>,
+    },
     /// Start mysqld closed on the data that is there, if it is not running.
     Start,
     /// Replace the data by a copy of the donor's, then start mysqld closed under a new server_uuid. A job:

@@ -13,6 +13,8 @@ use wire::{ArchiveAnswer, ArchiveAsk, ArchiveCall, Command, Greeting, Heartbeat,
 
 const HEARTBEATS: &str = include_str!("v1/heartbeats.jsonl");
 const REQUESTS: &str = include_str!("v1/requests.jsonl");
+/// Added within version 1.
+const RECOVERIES: &str = include_str!("v1/recoveries.jsonl");
 const RESPONSES: &str = include_str!("v1/responses.jsonl");
 const ARCHIVE_CALLS: &str = include_str!("v1/archive-calls.jsonl");
 const ARCHIVE_ANSWERS: &str = include_str!("v1/archive-answers.jsonl");
@@ -72,6 +74,7 @@ fn extend(value: &mut Value) {
 fn what_version_1_said_is_understood_and_said_in_the_same_words() {
     holds::<Heartbeat>(HEARTBEATS);
     holds::<Request>(REQUESTS);
+    holds::<Request>(RECOVERIES);
     holds::<Response>(RESPONSES);
     holds::<ArchiveCall>(ARCHIVE_CALLS);
     holds::<ArchiveAnswer>(ARCHIVE_ANSWERS);
@@ -110,6 +113,9 @@ fn every_word_of_version_1_is_in_the_documents() {
         "undrain",
     ] {
         assert!(all.contains(&format!(r#""do":"{word}""#)), "{word}");
+    }
+    for word in ["recover", "end", "time", "beforeGtid"] {
+        assert!(RECOVERIES.contains(&format!(r#":"{word}""#)), "{word}");
     }
     for word in ["done", "pending", "stale", "refused", "failed"] {
         assert!(all.contains(&format!(r#""outcome":"{word}""#)), "{word}");
