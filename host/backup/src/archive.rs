@@ -96,6 +96,23 @@ impl Archive {
         Ok(entries)
     }
 
+    /// Puts the stored bytes of a segment, exactly as they were written, into a file, whatever their size.
+    ///
+    /// # Errors
+    /// Any of [`Error`]; [`Error::Damaged`] names the object, and what is in the file is of no use then.
+    pub async fn fetch(&self, entry: &Entry, into: &std::path::Path) -> Result<(), Error> {
+        let object = entry.data(&self.path);
+        let file = tokio::fs::File::create(into).await;
+        let mut file = file.map_err(|why| Error::file(format!("making {}", into.display()), why))?;
+        match self.store.download(&object, entry.size, &mut file).await {
+            Ok((size, sum)) => entry.is(&self.path, size, &sum),
+            Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => {
+                Err(Error::Damaged { object, problem: "it is not there".to_owned() })
+            }
+            Err(why) => Err(why),
+        }
+    }
+
     /// The stored bytes of a segment, exactly as they were written.
     ///
     /// # Errors

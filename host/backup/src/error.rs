@@ -48,6 +48,9 @@ pub enum Error {
         /// In what way, and what would help.
         problem: String,
     },
+    /// A recovery cannot end where it was asked to.
+    #[error("the target cannot be reached: {0}")]
+    Unreachable(String),
     /// A later release wrote it in a way that cannot be ignored.
     #[error("{object} is of format {found}, and this release reads up to {FORMAT}; use a later release")]
     Format {

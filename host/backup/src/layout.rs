@@ -6,6 +6,8 @@
 //! `NAMESPACE/CLUSTER/log/UID/` holds the archive of the binary log of one cluster: `000000000042.json` is the entry of a
 //! segment, `data/000000000042-MEMBER-RANDOM.binlog.zst` its bytes. Pure.
 
+use crate::manifest::Origin;
+
 /// The object that makes a backup exist.
 pub const MANIFEST: &str = "manifest.json";
 
@@ -16,6 +18,25 @@ pub const MANIFEST_SUM: &str = "manifest.sha256";
 /// members never write the same object, whatever one of them has not heard of.
 pub fn full(namespace: &str, cluster: &str, id: &str, member: &str) -> String {
     format!("{namespace}/{cluster}/full/{id}-{member}")
+}
+
+/// Whether this path, as far as its looks go, is that of one backup, and not of all that there is of a cluster.
+pub fn is_full(path: &str) -> bool {
+    matches!(path.rsplit('/').collect::<Vec<_>>()[..], [_, "full", _, ..])
+}
+
+/// Where the backups of a cluster lie.
+pub fn fulls(cluster: &str) -> String {
+    format!("{cluster}/full")
+}
+
+/// Where the archive lies that goes on from the backup at `path`, if it is the backup of `origin`: beside it, wherever
+/// both were moved to.
+pub fn log_beside(path: &str, origin: &Origin) -> String {
+    match path.rsplit_once("/full/") {
+        Some((cluster, _)) => format!("{cluster}/log/{}", origin.uid),
+        None => log(&origin.namespace, &origin.name, &origin.uid),
+    }
 }
 
 /// The part with this number, from 0.
@@ -95,6 +116,16 @@ mod tests {
             assert_eq!(log_sequence(other), None, "{other}");
         }
         assert!(check_path(&log_data(42, "shop-1", "4be0643f")).is_ok());
+    }
+
+    #[test]
+    fn an_archive_lies_beside_the_backups_that_it_goes_on_from() {
+        let origin = Origin { namespace: "store".to_owned(), name: "shop".to_owned(), uid: "0b7f".to_owned() };
+        let path = full("store", "shop", "20261127T135000Z-4be0643f", "shop-2");
+        assert_eq!(log_beside(&path, &origin), log("store", "shop", "0b7f"));
+        assert_eq!(log_beside(&format!("moved/to/{path}"), &origin), "moved/to/store/shop/log/0b7f");
+        assert_eq!(log_beside("anywhere", &origin), log("store", "shop", "0b7f"));
+        assert!(is_full(&path) && !is_full("store/shop") && !is_full("full/shop") && !is_full("full"));
     }
 
     #[test]

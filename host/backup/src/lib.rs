@@ -7,14 +7,15 @@
 //!
 //! Beside the backups lies an archive of the binary log, a chain of segments: [`log`].
 //!
-//! [`manifest`], [`layout`], [`choose`], [`steps`], [`log`], [`appoint`], [`full`] and
-//! [`recovery_point`] are pure; [`store`], [`archive`], [`mod@write`] and [`read`] touch
-//! the world and decide nothing. This crate knows neither Kubernetes nor mysqld.
+//! [`manifest`], [`layout`], [`choose`], [`steps`], [`log`], [`appoint`], [`full`], [`recovery_point`] and [`recovery`] are
+//! pure; [`store`], [`archive`], [`mod@write`], [`read`], [`find`] and [`segment`] touch the world and decide nothing. This
+//! crate knows neither Kubernetes nor mysqld.
 
 pub mod appoint;
 pub mod archive;
 pub mod choose;
 pub mod error;
+pub mod find;
 pub mod full;
 pub mod layout;
 pub mod log;
@@ -22,7 +23,9 @@ pub mod manifest;
 mod pack;
 pub mod progress;
 pub mod read;
+pub mod recovery;
 pub mod recovery_point;
+pub mod segment;
 pub mod steps;
 pub mod store;
 mod unpack;

@@ -165,11 +165,18 @@ impl Entry {
     /// # Errors
     /// [`Error::Damaged`], naming the object.
     pub fn holds(&self, archive: &str, stored: &[u8]) -> Result<(), Error> {
+        self.is(archive, stored.len() as u64, &sha256(stored))
+    }
+
+    /// Whether what is of this size, and has this SHA-256, are the bytes that were stored.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], naming the object.
+    pub fn is(&self, archive: &str, size: u64, sum: &str) -> Result<(), Error> {
         let damaged = |problem: String| Error::Damaged { object: self.data(archive), problem };
-        if stored.len() as u64 != self.size {
-            return Err(damaged(format!("it has {} bytes, expected {}", stored.len(), self.size)));
+        if size != self.size {
+            return Err(damaged(format!("it has {size} bytes, expected {}", self.size)));
         }
-        let sum = sha256(stored);
         if sum != self.sha256 {
             return Err(damaged(format!("its SHA-256 is {sum}, expected {}", self.sha256)));
         }

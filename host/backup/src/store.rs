@@ -18,6 +18,7 @@ use object_store::{
     BackoffConfig, Certificate, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, RetryConfig,
 };
 use sha2::{Digest as _, Sha256};
+use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use wire::StoreAccess;
 
@@ -170,6 +171,17 @@ impl Store {
         self.in_time(|| format!("listing {below}"), listed).await
     }
 
+    /// The names of what is a directory directly below a path, in no order.
+    ///
+    /// # Errors
+    /// [`Error::Store`] once patience has ended.
+    pub async fn directories(&self, below: &str) -> Result<Vec<String>, Error> {
+        let prefix = path(below)?;
+        let listed = self.in_time(|| format!("listing {below}"), self.inner.list_with_delimiter(Some(&prefix))).await?;
+        let names = listed.common_prefixes.iter().filter_map(|found| found.filename().map(str::to_owned));
+        Ok(names.collect())
+    }
+
     /// Reads an object that is at most so large.
     ///
     /// # Errors
@@ -189,6 +201,28 @@ impl Store {
             object: object.to_owned(),
             problem: format!("it has {size} bytes, expected at most {most}"),
         })
+    }
+
+    /// Reads an object that is at most so large into a file, a piece at a time, and says its size and its SHA-256 in
+    /// hexadecimal.
+    ///
+    /// # Errors
+    /// As [`Store::get`], and [`Error::File`].
+    pub async fn download(&self, object: &str, most: u64, into: &mut File) -> Result<(u64, String), Error> {
+        let (path, what) = (path(object)?, || format!("reading {object}"));
+        let mut pieces = self.in_time(what, self.inner.get(&path)).await?.into_stream();
+        let (mut size, mut sum) = (0, Sha256::new());
+        while let Some(piece) = self.in_time(what, pieces.try_next()).await? {
+            size += piece.len() as u64;
+            if size > most {
+                let problem = format!("it has {size} bytes or more, expected at most {most}");
+                return Err(Error::Damaged { object: object.to_owned(), problem });
+            }
+            sum.update(&piece);
+            into.write_all(&piece).await.map_err(|why| Error::file(what(), why))?;
+        }
+        into.flush().await.map_err(|why| Error::file(what(), why))?;
+        Ok((size, hex::encode(sum.finalize())))
     }
 
     /// The manifest of the backup at this path. None where there is no such backup.

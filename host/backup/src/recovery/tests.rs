@@ -1,0 +1,116 @@
+use super::*;
+use crate::layout;
+use crate::manifest::sha256;
+
+const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+const ARCHIVE: &str = "store/shop/log/uid";
+
+/// 2026-11-27T13:50:00Z, at which the backup of the tests was begun; it ended seven seconds later.
+const BEGAN_S: u64 = 1_795_787_400;
+
+fn range(first: u64, last: u64) -> GtidSet {
+    format!("{UUID}:{first}-{last}").parse().unwrap()
+}
+
+/// A backup that holds 1 to 40 for sure, and 41 and 42 perhaps.
+fn backup() -> Manifest {
+    let text = include_str!("../manifest/format-1.json");
+    Manifest::read("shop", text.as_bytes(), &sha256(text.as_bytes())).unwrap()
+}
+
+fn entry(sequence: u64, first: u64, last: u64, from_s: u64, to_s: u64) -> Entry {
+    let entry = serde_json::json!({
+        "format": log::FORMAT, "sequence": sequence, "clusterUid": "uid", "member": "shop-1", "serverUuid": UUID,
+        "serverVersion": "9.7.4", "before": range(1, first - 1), "gtids": range(first, last),
+        "transactions": last + 1 - first, "object": layout::log_data(sequence, "shop-1", "4be0643f"), "size": 3,
+        "sha256": sha256(b"log"), "bytes": 300, "firstCommitUnixUs": (BEGAN_S + from_s) * 1_000_000,
+        "lastCommitUnixUs": (BEGAN_S + to_s) * 1_000_000, "closedAt": "2026-11-27T14:50:00Z",
+    });
+    serde_json::from_value(entry).unwrap()
+}
+
+/// 31 to 45 until 20 s after the backup was begun, 46 to 60 until 40 s, 61 to 70 until 60 s.
+fn chain() -> Vec<Entry> {
+    vec![entry(5, 31, 45, 0, 20), entry(6, 46, 60, 20, 40), entry(7, 61, 70, 41, 60)]
+}
+
+fn at(seconds: u64) -> RecoveryTarget {
+    RecoveryTarget::Time { unix_us: (BEGAN_S + seconds) * 1_000_000 }
+}
+
+fn before(number: u64) -> RecoveryTarget {
+    RecoveryTarget::BeforeGtid { gtid: range(number, number) }
+}
+
+fn numbers(target: &RecoveryTarget) -> Result<Vec<u64>, String> {
+    let chain = chain();
+    let until = chain.iter().position(|entry| ends_in(entry, target)).map_or(chain.len(), |last| last + 1);
+    let way = way(ARCHIVE, &backup(), &range(1, 41), None, &chain[..until], target);
+    way.map(|way| way.replay.iter().map(|entry| entry.sequence).collect()).map_err(|why| why.to_string())
+}
+
+#[test]
+fn what_is_replayed_ends_with_the_segment_in_which_the_target_lies() {
+    assert_eq!(numbers(&RecoveryTarget::End), Ok(vec![5, 6, 7]));
+    assert_eq!(numbers(&at(10)), Ok(vec![5]));
+    assert_eq!(numbers(&at(20)), Ok(vec![5, 6]), "what was committed at that moment is wanted");
+    assert_eq!(numbers(&at(59)), Ok(vec![5, 6, 7]));
+    assert_eq!(numbers(&before(46)), Ok(vec![5, 6]));
+    assert_eq!(numbers(&before(42)), Ok(vec![5]));
+}
+
+#[test]
+fn what_is_behind_the_archive_is_refused_with_what_can_be_reached() {
+    for target in [at(60), at(1_000), before(71)] {
+        let why = numbers(&target).unwrap_err();
+        assert!(why.contains("ends at 2026-11-27T13:51:00Z, with segment 7"), "{why}");
+        assert!(why.contains("from 2026-11-27T13:50:07Z") && why.contains("end: true"), "{why}");
+    }
+    let none = way(ARCHIVE, &backup(), &range(1, 41), None, &[], &RecoveryTarget::End).unwrap_err().to_string();
+    assert!(none.contains("no archive of the binary log at store/shop/log/uid"), "{none}");
+}
+
+#[test]
+fn what_is_before_the_backup_is_refused() {
+    let earlier = RecoveryTarget::Time { unix_us: BEGAN_S * 1_000_000 - 1 };
+    for target in [earlier, before(41), before(1)] {
+        let why = numbers(&target).unwrap_err();
+        assert!(why.contains("use an earlier backup") && why.contains("2026-11-27T13:50:07Z"), "{why}");
+    }
+    // Ended later than the target, and nothing that it holds shows that: the archive does.
+    let (chain, held) = (chain(), entry(4, 21, 30, 0, 5));
+    let late = way(ARCHIVE, &backup(), &range(1, 30), Some(&held), &chain, &at(4)).unwrap_err().to_string();
+    assert!(late.contains("before the backup"), "{late}");
+    assert!(way(ARCHIVE, &backup(), &range(1, 30), Some(&held), &chain, &at(5)).is_ok());
+}
+
+#[test]
+fn a_backup_that_holds_what_stands_behind_the_end_is_not_taken() {
+    assert!(holds_nothing_later(&range(1, 41), &range(1, 41)).is_ok());
+    let why = holds_nothing_later(&range(1, 42), &range(1, 40)).unwrap_err().to_string();
+    assert!(why.contains(&format!("{UUID}:41-42")) && why.contains("earlier backup"), "{why}");
+}
+
+#[test]
+fn a_recovery_ends_before_the_first_transaction_that_is_later_or_named() {
+    let us = |seconds: u64| (BEGAN_S + seconds) * 1_000_000;
+    assert!(!ends_before(&at(10), "", us(10)));
+    assert!(ends_before(&at(10), "", us(10) + 1));
+    assert!(ends_before(&before(7), &format!("{UUID}:7"), 0));
+    assert!(!ends_before(&before(7), &format!("{UUID}:70"), u64::MAX));
+    let tagged = RecoveryTarget::BeforeGtid { gtid: format!("{UUID}:Nightly:7").parse().unwrap() };
+    assert!(ends_before(&tagged, &format!("{UUID}:nightly:7"), 0) && !ends_before(&tagged, &format!("{UUID}:7"), 0));
+    assert!(!ends_before(&RecoveryTarget::End, &format!("{UUID}:7"), u64::MAX));
+}
+
+#[test]
+fn the_backup_is_the_newest_that_holds_nothing_from_behind_the_target() {
+    assert!(may_begin_with(&backup(), &RecoveryTarget::End));
+    assert!(may_begin_with(&backup(), &at(7)) && !may_begin_with(&backup(), &at(6)));
+    // 41 and 42 may be in it.
+    assert!(may_begin_with(&backup(), &before(43)) && !may_begin_with(&backup(), &before(42)));
+    let names =
+        ["20261127T135000Z-4be0643f-shop-2", "20261128T135000Z-0000000a-shop-0", "20261127T134959Z-ffff0000-shop-1"];
+    let sorted = newest_first(names.map(str::to_owned).to_vec());
+    assert_eq!(sorted, [names[1], names[0], names[2]]);
+}
