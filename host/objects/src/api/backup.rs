@@ -256,20 +256,25 @@ impl BackupStore {
     "spec.bootstrap.recovery: give either `backup`, or `store` and `path`"
 ))]
 pub struct Recovery {
-    /// The MysqlBackup, which has succeeded.
+    /// The MysqlBackup, which has succeeded. Without a target, this backup alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub backup: Option<String>,
     /// The store that the backup is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<BackupStore>,
-    /// Where it is there, below the store's prefix: the directory with `manifest.json`.
+    /// Where it is there, below the store's prefix: the directory with `manifest.json`. Or `NAMESPACE/CLUSTER`, the
+    /// directory of a cluster: the newest backup from which the target can be reached; without a target the newest one,
+    /// and the archive of the binary log to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$')").message(
         "spec.bootstrap.recovery.path: names of letters, digits, '-', '_' and '.' with '/' between them, as MysqlBackups show it in status.path"
     ))]
     pub path: Option<String>,
+    /// How far to go on from the backup, over the archive of the binary log that lies beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<RecoveryTarget>,
     /// The application's database, which the Secret `NAME-app` names. `app` if not given; made if the backup has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
@@ -285,4 +290,41 @@ pub struct Recovery {
         "spec.bootstrap.recovery.lowerCaseTableNames: must be 0 or 1, as in the backup"
     ))]
     pub lower_case_table_names: Option<i32>,
+}
+
+/// Where a recovery ends. Exactly one is given.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "(has(self.time) ? 1 : 0) + (has(self.beforeGtid) ? 1 : 0) + (has(self.end) ? 1 : 0) == 1"
+).message(
+    "spec.bootstrap.recovery.target: give one of `time`, `beforeGtid` and `end: true`, and only one"
+))]
+pub struct RecoveryTarget {
+    /// A moment, as in `2026-11-21T09:30:00Z`: every transaction that was committed until then, and nothing from the first
+    /// later one on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 20, max = 40))]
+    #[x_kube(validation = Rule::new(
+        "self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$')"
+    ).message(
+        "spec.bootstrap.recovery.target.time: must be a date, a time and a zone, such as 2026-11-21T09:30:00Z or 2026-11-21T17:30:00+08:00"
+    ))]
+    pub time: Option<String>,
+    /// The first transaction that is not wanted, as in `3e11fa47-71ca-11e1-9e33-c80aa9429562:23`: everything that was
+    /// committed before it, and neither it nor anything later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 38, max = 100))]
+    #[x_kube(validation = Rule::new(
+        "self.matches('^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(:[A-Za-z_][A-Za-z0-9_]{0,31})?:[0-9]{1,19}$')"
+    ).message(
+        "spec.bootstrap.recovery.target.beforeGtid: must be one transaction, such as 3e11fa47-71ca-11e1-9e33-c80aa9429562:23"
+    ))]
+    pub before_gtid: Option<String>,
+    /// Everything that was archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self").message(
+        "spec.bootstrap.recovery.target.end: can only be true; leave the target out to get the backup alone"
+    ))]
+    pub end: Option<bool>,
 }

@@ -40,6 +40,15 @@ fn cluster(spec: &str) -> MysqlCluster {
 #[case(
     "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {azure: {account: a, container: c, credentialsSecret: s}}, path: store/shop/full/1}}}"
 )]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {backup: shop-1, target: {time: '2026-11-21T17:30:00.5+08:00'}}}}"
+)]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {beforeGtid: '3e11fa47-71ca-11e1-9e33-c80aa9429562:nightly:23'}}}}"
+)]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {gcs: {bucket: b, credentialsSecret: s}}, path: store/shop, target: {end: true}}}}"
+)]
 fn what_can_be_done_is_let_pass(#[case] spec: &str) {
     cluster(spec).validate_cel().unwrap();
 }
@@ -111,6 +120,20 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
 #[case(
     "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {gcs: {bucket: b, credentialsSecret: s}}, path: /p}}}",
     "spec.bootstrap.recovery.path"
+)]
+#[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {}}}}", "recovery.target: give one")]
+#[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {end: false}}}}", "target.end: can only be true")]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {end: true, time: '2026-11-21T09:30:00Z'}}}}",
+    "only one"
+)]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {time: '2026-11-21 09:30:00'}}}}",
+    "target.time"
+)]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {beforeGtid: '3e11fa47-71ca-11e1-9e33-c80aa9429562:1-23'}}}}",
+    "target.beforeGtid"
 )]
 fn what_cannot_be_done_is_refused(#[case] spec: &str, #[case] field: &str) {
     let refusal = cluster(spec).validate_cel().unwrap_err().to_string();

@@ -2,7 +2,10 @@
 //!
 //! A recovery that cannot be carried out must never turn into a new, empty database.
 
-use crate::api::{Backup, BackupStore, MysqlClusterSpec, Recovery};
+use jiff::Timestamp;
+use topology::gtid::GtidSet;
+
+use crate::api::{Backup, BackupStore, MysqlClusterSpec, Recovery, RecoveryTarget};
 use crate::problem::Problem;
 use crate::schedule::{DEFAULT_TIME_ZONE, Schedule};
 
@@ -36,7 +39,50 @@ pub(super) fn check(spec: &MysqlClusterSpec, problems: &mut Vec<Problem>) -> Opt
             "give either `backup`, or `store` and `path`",
         )),
     }
+    if let Some(Err(problem)) = recovery.target.as_ref().map(target) {
+        problems.push(problem);
+    }
     Some(recovery)
+}
+
+/// Where a recovery ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// At the end of what was archived.
+    End,
+    /// Before the first transaction that was committed later.
+    Time(Timestamp),
+    /// Before this transaction.
+    BeforeGtid(GtidSet),
+}
+
+/// What a target says.
+///
+/// # Errors
+/// The field that cannot be understood.
+pub fn target(target: &RecoveryTarget) -> Result<Target, Problem> {
+    let field = "spec.bootstrap.recovery.target";
+    match (&target.time, &target.before_gtid, target.end) {
+        (Some(time), None, None) => match time.parse::<Timestamp>() {
+            Ok(time) if time >= Timestamp::UNIX_EPOCH => Ok(Target::Time(time)),
+            Ok(_) => Err(Problem::new(format!("{field}.time"), "is before 1970", "name a moment after the backup")),
+            Err(why) => Err(Problem::new(
+                format!("{field}.time"),
+                format!("is no moment: {why}"),
+                "write a date, a time and a zone, as in 2026-11-21T09:30:00Z or 2026-11-21T17:30:00+08:00",
+            )),
+        },
+        (None, Some(gtid), None) => match gtid.parse::<GtidSet>() {
+            Ok(set) if set.count() == 1 => Ok(Target::BeforeGtid(set)),
+            other => Err(Problem::new(
+                format!("{field}.beforeGtid"),
+                other.err().map_or_else(|| "is not one transaction".to_owned(), |why| why.to_string()),
+                "name the first transaction that is not wanted, as in 3e11fa47-71ca-11e1-9e33-c80aa9429562:23",
+            )),
+        },
+        (None, None, Some(true)) => Ok(Target::End),
+        _ => Err(Problem::new(field, "must say one thing", "give one of `time`, `beforeGtid` and `end: true`")),
+    }
 }
 
 /// When backups are due. None where nobody asks for any.
@@ -83,6 +129,38 @@ mod tests {
             assert_eq!(with(wrong), ["spec.bootstrap.recovery"]);
         }
         assert_eq!(with(serde_json::json!({ "store": {}, "path": "a" })), ["spec.bootstrap.recovery.store"]);
+    }
+
+    #[test]
+    fn a_target_is_one_moment_one_transaction_or_the_end() {
+        const GTID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let with = |target: serde_json::Value| {
+            let recovery = serde_json::json!({ "backup": "b", "target": target });
+            problems(serde_json::json!({ "storage": { "size": "1Gi" }, "bootstrap": { "recovery": recovery } }))
+        };
+        for right in [
+            serde_json::json!({ "end": true }),
+            serde_json::json!({ "time": "2026-11-21T17:30:00.25+08:00" }),
+            serde_json::json!({ "beforeGtid": format!("{GTID}:23") }),
+            serde_json::json!({ "beforeGtid": format!("{GTID}:tag:23") }),
+        ] {
+            assert_eq!(with(right), Vec::<String>::new());
+        }
+        let field = |name: &str| vec![format!("spec.bootstrap.recovery.target{name}")];
+        for (wrong, at) in [
+            (serde_json::json!({}), ""),
+            (serde_json::json!({ "end": false }), ""),
+            (serde_json::json!({ "end": true, "time": "2026-11-21T09:30:00Z" }), ""),
+            (serde_json::json!({ "time": "2026-11-21T09:30:00" }), ".time"),
+            (serde_json::json!({ "time": "2026-02-30T09:30:00Z" }), ".time"),
+            (serde_json::json!({ "time": "1026-02-20T09:30:00Z" }), ".time"),
+            (serde_json::json!({ "beforeGtid": format!("{GTID}:23-24") }), ".beforeGtid"),
+            (serde_json::json!({ "beforeGtid": "23" }), ".beforeGtid"),
+        ] {
+            assert_eq!(with(wrong.clone()), field(at), "{wrong}");
+        }
+        let local = RecoveryTarget { time: Some("2026-11-21T17:30:00+08:00".to_owned()), ..RecoveryTarget::default() };
+        assert_eq!(target(&local), Ok(Target::Time("2026-11-21T09:30:00Z".parse().unwrap())));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use objects::api::{BackupPhase, BackupStore, MysqlBackup, Recovery};
-use wire::{BackupSource, Sensitive, StoreAccess};
+use objects::validate::{Target, recovery_target};
+use wire::{BackupSource, Command, RecoveryTarget, Sensitive, StoreAccess};
 
 use crate::Context;
 use crate::cache::ClusterKey;
@@ -55,6 +56,14 @@ pub async fn access(client: &Client, namespace: &str, store: &BackupStore) -> an
     })
 }
 
+fn target(target: &objects::api::RecoveryTarget) -> anyhow::Result<RecoveryTarget> {
+    Ok(match recovery_target(target).map_err(|problem| anyhow::anyhow!("{problem}"))? {
+        Target::End => RecoveryTarget::End,
+        Target::Time(time) => RecoveryTarget::Time { unix_us: u64::try_from(time.as_microsecond()).unwrap_or(0) },
+        Target::BeforeGtid(gtid) => RecoveryTarget::BeforeGtid { gtid },
+    })
+}
+
 /// The backup that a cluster's first data comes from, as its spec names it.
 #[derive(Clone)]
 pub struct Source {
@@ -70,14 +79,18 @@ impl Source {
         Some(Self { client: context.client.clone(), namespace: key.namespace.clone(), recovery })
     }
 
-    /// Where it is and how to get at it.
+    /// What the first member is told: where the backup is, how to get at it, and how far to go on from it.
     ///
     /// # Errors
-    /// There is no such backup, or no way into its store.
-    pub async fn backup(&self) -> anyhow::Result<BackupSource> {
+    /// There is no such backup, no way into its store, or no such target.
+    pub async fn command(&self) -> anyhow::Result<Command> {
+        let target = self.recovery.target.as_ref().map(target).transpose()?;
         let (store, path, manifest_sha256) = self.place().await?;
         let store = access(&self.client, &self.namespace, &store).await?;
-        Ok(BackupSource { store, path, manifest_sha256 })
+        let backup = Box::new(BackupSource { store, path, manifest_sha256 });
+        // An older agent knows how to take up a backup, and no more.
+        let alone = target.is_none() && backup::layout::is_full(&backup.path);
+        Ok(if alone { Command::Restore { backup } } else { Command::Recover { backup, target } })
     }
 
     async fn place(&self) -> anyhow::Result<(BackupStore, String, Option<String>)> {

@@ -274,10 +274,7 @@ impl Errand {
             Order::Store => Command::Store,
             Order::Initialize => match &self.recovery {
                 None => Command::Initialize,
-                Some(recovery) => {
-                    let backup = recovery.backup().await.map_err(|why| format!("{}: {why:#}", self.order))?;
-                    Command::Restore { backup: Box::new(backup) }
-                }
+                Some(recovery) => recovery.command().await.map_err(|why| format!("{}: {why:#}", self.order))?,
             },
             Order::Start => Command::Start,
             Order::Clone { .. } => Command::Clone { donor: other()? },
