@@ -122,6 +122,8 @@ pub struct Transaction {
     pub server: Uuid,
     /// Where in the file it begins, in bytes.
     pub start: u64,
+    /// When that server committed it, by its clock, in microseconds since 1970.
+    pub committed_unix_us: u64,
     /// Whether it is `BEGIN`, changes of rows, and an engine's commit: what InnoDB rolls back when the log does not
     /// hold it. Statements that change definitions, XA and engines without transactions are not.
     pub plain: bool,
@@ -239,7 +241,8 @@ impl Walk {
         let tag = event.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
         let server = Uuid::from_bytes(event.sid());
         let gtid = format!("{server}{tag}:{}", event.gno());
-        let transaction = Transaction { gtid, server, start: self.position, plain: true };
+        let committed_unix_us = event.original_commit_timestamp();
+        let transaction = Transaction { gtid, server, start: self.position, committed_unix_us, plain: true };
         self.begun = Some(Begun { transaction, missing: event.tx_length() });
         Ok(self.go_on(size, Plain::Within))
     }

@@ -151,6 +151,11 @@ impl Config {
         self.data.join("mysql.backup")
     }
 
+    /// The segments of an archive that are being replayed.
+    pub fn replay_dir(&self) -> PathBuf {
+        self.data.join("mysql.replay")
+    }
+
     /// The agent's own directory on the volume.
     pub fn own_dir(&self) -> PathBuf {
         self.data.join("grampus")

@@ -129,6 +129,7 @@ pub fn settle(config: &Config) -> io::Result<()> {
     let (current, new, old) = (config.datadir(), config.new_datadir(), config.old_datadir());
     durable::remove_tree(&config.scratch_datadir())?;
     durable::remove_tree(&config.backup_datadir())?;
+    durable::remove_tree(&config.replay_dir())?;
     if !current.exists() {
         if incarnation(&new).is_some() {
             durable::rename(&new, &current)?;

@@ -74,7 +74,7 @@ pub async fn make(
     fs::create_dir_all(runtime)?;
     let init_file = runtime.join("init.sql");
     let _removed_at_the_end = SecretFile::write(&init_file, statements)?;
-    let defaults = my_cnf::for_job(&member.config, runtime, datadir, with_user_part)?;
+    let defaults = my_cnf::for_job(&member.config, runtime, datadir, with_user_part, true)?;
     let mut command = Command::new(&member.config.mysqld);
     command
         .arg(format!("--defaults-file={}", defaults.display()))

@@ -114,17 +114,25 @@ async fn validate(config: &Config, children: &Children, path: &Path) -> anyhow::
 }
 
 /// Writes the my.cnf of a server that lives for one job only: nobody connects to it from outside, it writes no
-/// binary log, and it has the plugins that a donor has, because a clone wants them to match.
+/// binary log, and it has the plugins that a donor has, because a clone wants them to match. Its buffer pool is small,
+/// or as large as the user's part says.
 ///
 /// # Errors
 /// The runtime directory cannot be written.
-pub fn for_job(config: &Config, runtime: &Path, datadir: &Path, with_user_part: bool) -> anyhow::Result<PathBuf> {
+pub fn for_job(
+    config: &Config,
+    runtime: &Path,
+    datadir: &Path,
+    with_user_part: bool,
+    small: bool,
+) -> anyhow::Result<PathBuf> {
     let user_part = if with_user_part { read_user_part(config)?.unwrap_or_default() } else { String::new() };
     let places = places(config, datadir, &runtime.join("mysqld.sock"));
     let pid_file = runtime.join("mysqld.pid");
+    let pool = if small { format!("innodb_buffer_pool_size = {JOB_POOL}\n") } else { String::new() };
     let text = format!(
         "[mysqld]\n{user_part}\n\n[mysqld]\n{places}pid_file = {}\nskip_networking = ON\nskip_log_bin\n\
-         innodb_buffer_pool_size = {JOB_POOL}\n{PLUGINS}",
+         {pool}{PLUGINS}",
         pid_file.display()
     );
     let path = runtime.join("my.cnf");

@@ -1,8 +1,11 @@
-//! Makes the first data directory of a cluster from a backup.
+//! Makes the first data directory of a cluster from a backup, and goes on from there over the archive of its binary log.
 //!
 //! Everything is done beside the place of the data and counts only once every checksum was right and a server has run on
 //! it. Nothing of the cluster that the backup came from stays but its data and the accounts of its applications: the
 //! server gets a new server_uuid, the accounts of Grampus this cluster's passwords, and there is no channel.
+
+mod replay;
+mod segments;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use backup::archive::Archive;
 use backup::manifest::Manifest;
 use backup::store::Patience;
-use backup::{Progress, Store, read};
+use backup::{Error, Progress, Store, find, layout, read};
 use tokio::process::Command;
 use topology::facts::{JobKind, JobState};
-use wire::BackupSource;
+use wire::{BackupSource, RecoveryTarget};
 
 use crate::backups::check_room;
 use crate::config::Config;
@@ -24,6 +28,7 @@ use crate::member::Member;
 use crate::sql::{self, Sql, accounts, replication};
 use crate::supervise::Supervisor;
 use crate::{durable, my_cnf};
+use replay::Onward;
 
 /// How long the first server on the data may take to answer: it applies the redo log of the copy.
 const START: Duration = Duration::from_secs(600);
@@ -41,12 +46,14 @@ const STATEMENT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// In words, with the object that is to blame; the volume is then as empty as before, and it can be tried again.
-pub async fn restore(member: Arc<Member>, source: BackupSource) -> anyhow::Result<()> {
-    let restored = fetch_and_adopt(&member, &source).await;
-    if restored.is_err() {
-        let new = member.config.new_datadir();
-        tokio::task::spawn_blocking(move || durable::remove_tree(&new)).await??;
-    }
+pub async fn restore(member: Arc<Member>, source: BackupSource, target: Option<RecoveryTarget>) -> anyhow::Result<()> {
+    let restored = fetch_and_adopt(&member, &source, target).await;
+    let (failed, new, replay) = (restored.is_err(), member.config.new_datadir(), member.config.replay_dir());
+    let cleaned = tokio::task::spawn_blocking(move || {
+        durable::remove_tree(&replay)?;
+        if failed { durable::remove_tree(&new) } else { Ok(()) }
+    });
+    cleaned.await?.context("what the restore used in between could not be removed")?;
     restored?;
     initialize::put_in_place(&member).await?;
     stage(&member, "starting mysqld");
@@ -60,19 +67,49 @@ fn stage(member: &Member, stage: impl Into<String>) {
     member.set_job(JobKind::Initialize, JobState::Running { stage: stage.into() });
 }
 
-async fn fetch_and_adopt(member: &Arc<Member>, source: &BackupSource) -> anyhow::Result<()> {
+async fn fetch_and_adopt(
+    member: &Arc<Member>,
+    source: &BackupSource,
+    target: Option<RecoveryTarget>,
+) -> anyhow::Result<()> {
     let config = &member.config;
     let new = config.new_datadir();
     stage(member, "reading the manifest");
     let store = Store::open(&source.store, Patience::default())?;
-    let manifest = read::manifest(&store, &source.path, source.manifest_sha256.as_deref()).await?;
+    let (path, manifest, onward) = beginning(&store, source, target).await?;
     let version = version(member).await?;
     manifest.fits(&version, config.lower_case_table_names.unwrap_or(0)).map_err(anyhow::Error::msg)?;
     check_room(&config.data, manifest.content.bytes)?;
     durable::remove_tree(&new)?;
-    fetch(member, &store, &source.path, &manifest, &new).await?;
+    fetch(member, &store, &path, &manifest, &new).await?;
     stage(member, "adopting the data");
-    adopt(member, &manifest, &new).await
+    adopt(member, &manifest, &new, onward.as_ref()).await
+}
+
+/// The backup that it begins with, where that is, and how it goes on from there, if it does.
+async fn beginning(
+    store: &Store,
+    source: &BackupSource,
+    target: Option<RecoveryTarget>,
+) -> anyhow::Result<(String, Manifest, Option<Onward>)> {
+    let (path, manifest, of_cluster) =
+        match read::manifest(store, &source.path, source.manifest_sha256.as_deref()).await {
+            Ok(manifest) => (source.path.clone(), manifest, false),
+            Err(Error::Missing { .. }) if source.manifest_sha256.is_none() => {
+                let wanted = target.as_ref().unwrap_or(&RecoveryTarget::End);
+                let (path, manifest) = find::newest(store, &source.path, wanted).await?;
+                (path, manifest, true)
+            }
+            Err(why) => return Err(why.into()),
+        };
+    let archive = Archive::at(store.clone(), &layout::log_beside(&path, &manifest.cluster))?;
+    let target = match target {
+        // Of a cluster, everything there is; and there need not be an archive.
+        None if of_cluster && archive.newest(None).await?.is_some() => Some(RecoveryTarget::End),
+        target => target,
+    };
+    tracing::info!(path, ended_at = %manifest.ended_at, ?target, "restoring");
+    Ok((path, manifest, target.map(|target| Onward { archive, target })))
 }
 
 async fn fetch(
@@ -111,25 +148,43 @@ async fn version(member: &Member) -> anyhow::Result<String> {
 }
 
 /// Lets a server run on the data that nobody can connect to, and makes it this cluster's.
-async fn adopt(member: &Arc<Member>, manifest: &Manifest, datadir: &Path) -> anyhow::Result<()> {
+async fn adopt(
+    member: &Arc<Member>,
+    manifest: &Manifest,
+    datadir: &Path,
+    onward: Option<&Onward>,
+) -> anyhow::Result<()> {
     let runtime = member.config.runtime.join("job");
     std::fs::create_dir_all(&runtime)?;
     let with_user_part = my_cnf::render(&member.config, &member.children).await?.with_user_part;
-    let defaults = my_cnf::for_job(&member.config, &runtime, datadir, with_user_part)?;
+    // Nothing else runs beside it, and a replay is as much work as the cluster had.
+    let small = onward.is_none();
+    let defaults = my_cnf::for_job(&member.config, &runtime, datadir, with_user_part, small)?;
     let config = Arc::new(Config { runtime: runtime.clone(), ..Config::clone(&member.config) });
     my_cnf::remove_stale_socket(&config.socket());
     let init_file = runtime.join("init.sql");
     let _removed_at_the_end = SecretFile::write(&init_file, &accounts::way_in(&member.config)?)?;
     let supervisor = Supervisor::new(config.mysqld.clone(), member.children.clone());
-    let options = ["--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--skip-replica-start"];
+    // The cluster's own events are none of its history while it is not open.
+    let options = ["--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--skip-replica-start", "--event-scheduler=OFF"];
     let mut arguments =
         vec![format!("--defaults-file={}", defaults.display()), format!("--init-file={}", init_file.display())];
     arguments.extend(options.map(str::to_owned));
+    if onward.is_some() {
+        arguments.extend(replay::options(&member.config.replay_dir()));
+        segments::make_empty(&member.config.replay_dir())?;
+    }
     supervisor.start(&arguments).await?;
     let adopting = async {
         let mut session = answering(&supervisor, &Sql::new(Arc::clone(&config))).await?;
         let executed: String = session.value("SELECT @@GLOBAL.gtid_executed", sql::PROMPT).await?;
-        manifest.holds(&sql::facts::gtids(&executed)?).map_err(anyhow::Error::msg)?;
+        let executed = sql::facts::gtids(&executed)?;
+        manifest.holds(&executed).map_err(anyhow::Error::msg)?;
+        if let Some(onward) = onward {
+            onward.go(member, &mut session, manifest, &executed).await?;
+            stage(member, "adopting the data");
+        }
+        // After what was replayed, which may have changed the accounts too.
         for statement in accounts::restored_statements(&member.config)? {
             session.run(&statement, STATEMENT).await.context("an account of Grampus could not be made")?;
         }

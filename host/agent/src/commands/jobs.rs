@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 use topology::facts::{DataState, JobKind, JobState, ServerState};
 use topology::record::Record;
-use wire::{BackupSource, Endpoint, Outcome};
+use wire::{BackupSource, Endpoint, Outcome, RecoveryTarget};
 
 use super::fence::drained;
 use super::refused;
@@ -25,12 +25,18 @@ pub fn initialize(member: &Arc<Member>, record: &Record, turn: Turn) -> Outcome 
     begin(member, JobKind::Initialize, turn, crate::initialize::initialize(Arc::clone(member)))
 }
 
-/// Makes the first data directory from a backup.
-pub fn restore(member: &Arc<Member>, record: &Record, source: BackupSource, turn: Turn) -> Outcome {
+/// Makes the first data directory from a backup, and from the archive beside it as far as the target says.
+pub fn restore(
+    member: &Arc<Member>,
+    record: &Record,
+    source: BackupSource,
+    target: Option<RecoveryTarget>,
+    turn: Turn,
+) -> Outcome {
     if let Some(reason) = no_first_data(member, record) {
         return refused(reason);
     }
-    begin(member, JobKind::Initialize, turn, crate::restore::restore(Arc::clone(member), source))
+    begin(member, JobKind::Initialize, turn, crate::restore::restore(Arc::clone(member), source, target))
 }
 
 /// Why this member does not make the first data, if it does not.
