@@ -12,7 +12,10 @@ use indicatif::ProgressBar;
 use kube::Api;
 use kube::api::PostParams;
 use kube::runtime::watcher::watch_object;
-use objects::api::{BackupPhase, Bootstrap, MysqlBackup, MysqlCluster, MysqlClusterSpec, Recovery, Storage};
+use objects::api::{
+    BackupPhase, Bootstrap, MysqlBackup, MysqlCluster, MysqlClusterSpec, Recovery, RecoveryTarget, Storage,
+};
+use objects::validate::recovery_target;
 
 use crate::backup::tell;
 use crate::site::{Target, explained};
@@ -21,14 +24,26 @@ use crate::style::{Style, Tone};
 /// How often a spinner turns.
 const TURN: Duration = Duration::from_millis(120);
 
-/// Which backup, and what to call the cluster.
+/// Which backup, how far to go on from it, and what to call the cluster.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The name of the MysqlBackup; see: grampus backups.
-    backup: String,
+    /// The name of a MysqlBackup; see: grampus backups. Or that of a MysqlCluster: the newest of its backups from which
+    /// the target can be reached.
+    #[arg(value_name = "BACKUP_OR_CLUSTER")]
+    from: String,
     /// The name of the new MysqlCluster.
     #[arg(value_name = "NEW_CLUSTER")]
     cluster: String,
+    /// Recover everything that was committed until this moment, as in 2026-11-21T09:30:00Z.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["before_gtid", "to_end"])]
+    to_time: Option<String>,
+    /// Recover everything that was committed before this transaction, as in
+    /// 3e11fa47-71ca-11e1-9e33-c80aa9429562:23.
+    #[arg(long, value_name = "GTID", conflicts_with = "to_end")]
+    before_gtid: Option<String>,
+    /// Recover everything that was archived. A backup is restored alone if no target is given.
+    #[arg(long)]
+    to_end: bool,
     /// How large each volume is, as in 10Gi. That of the backup's cluster if not given.
     #[arg(long, value_name = "SIZE")]
     storage: Option<String>,
@@ -42,25 +57,28 @@ pub struct Arguments {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    target: Target,
+    site: Target,
 }
 
 /// Makes a cluster from a backup.
 ///
 /// # Errors
-/// There is no such backup, it has not succeeded, or the cluster could not be created.
+/// There is no such backup, it has not succeeded, the target is none, or the cluster could not be created.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let site = arguments.target.connect().await?;
-    let name = arguments.backup.as_str();
+    let target = arguments.target()?;
+    let site = arguments.site.connect().await?;
+    let name = arguments.from.as_str();
+    let clusters: Api<MysqlCluster> = site.api();
     let backup = site.api::<MysqlBackup>().get_opt(name).await;
     let backup = backup.map_err(|error| explained(error, "MysqlBackup", name, &site.namespace))?;
-    let backup = backup.with_context(|| {
-        format!("there is no MysqlBackup {name} in namespace {}; see: grampus backups", site.namespace)
-    })?;
-    let clusters: Api<MysqlCluster> = site.api();
-    let source = clusters.get_opt(&backup.spec.cluster).await;
-    let source = source.map_err(|error| explained(error, "MysqlCluster", &backup.spec.cluster, &site.namespace))?;
-    let spec = wanted(&backup, source.map(|source| source.spec), &arguments)?;
+    let of = backup.as_ref().map_or(name, |backup| &backup.spec.cluster);
+    let source = clusters.get_opt(of).await;
+    let source = source.map_err(|error| explained(error, "MysqlCluster", of, &site.namespace))?.map(|found| found.spec);
+    let from = match &backup {
+        Some(backup) => from_backup(name, backup)?,
+        None => from_cluster(name, &site.namespace, source.as_ref())?,
+    };
+    let spec = wanted(Recovery { target, ..from }, of, source, &arguments)?;
     let cluster = MysqlCluster::new(&arguments.cluster, spec);
     if arguments.dry_run {
         print!("{}", serde_saphyr::to_string(&cluster)?);
@@ -74,34 +92,85 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     eprintln!("mysqlcluster.grampus.dev/{}", arguments.cluster);
     let primary = follow(clusters, &arguments.cluster).await?;
-    let text = format!("{} serves what {name} holds; {primary} leads", arguments.cluster);
+    let text = format!("{} serves what {name} held{}; {primary} leads", arguments.cluster, arguments.until());
     println!("{}", Style::of_stdout().text(&text, Tone::Leading));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The spec of the new cluster.
+impl Arguments {
+    /// Where the recovery ends, as the spec says it.
+    ///
+    /// # Errors
+    /// What was given is no such thing.
+    fn target(&self) -> anyhow::Result<Option<RecoveryTarget>> {
+        let (time, before_gtid) = (self.to_time.clone(), self.before_gtid.clone());
+        let end = self.to_end.then_some(true);
+        if time.is_none() && before_gtid.is_none() && end.is_none() {
+            return Ok(None);
+        }
+        let option = if time.is_some() { "--to-time" } else { "--before-gtid" };
+        let target = RecoveryTarget { time, before_gtid, end };
+        match recovery_target(&target) {
+            Ok(_) => Ok(Some(target)),
+            Err(problem) => bail!("{option}: {}; {}", problem.message, problem.remedy),
+        }
+    }
+
+    fn until(&self) -> String {
+        match (&self.to_time, &self.before_gtid, self.to_end) {
+            (Some(time), _, _) => format!(" at {time}"),
+            (_, Some(gtid), _) => format!(" before {gtid}"),
+            (_, _, true) => " at the end of its archive".to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// What a MysqlBackup names.
 ///
 /// # Errors
-/// The backup is none, or nobody said how large the volumes are.
+/// It is none.
+fn from_backup(name: &str, backup: &MysqlBackup) -> anyhow::Result<Recovery> {
+    let phase = backup.status.as_ref().and_then(|status| status.phase);
+    if phase != Some(BackupPhase::Succeeded) {
+        bail!("MysqlBackup {name} has not succeeded, so there is nothing to restore; see: grampus backups");
+    }
+    Ok(Recovery { backup: Some(name.to_owned()), ..Recovery::default() })
+}
+
+/// Everything that there is of a cluster in its store.
+///
+/// # Errors
+/// There is no such cluster, or it has no store.
+fn from_cluster(name: &str, namespace: &str, cluster: Option<&MysqlClusterSpec>) -> anyhow::Result<Recovery> {
+    let cluster = cluster.with_context(|| {
+        format!(
+            "there is neither a MysqlBackup nor a MysqlCluster {name} in namespace {namespace}; see: grampus backups"
+        )
+    })?;
+    let backup = cluster.backup.as_ref().with_context(|| {
+        format!("MysqlCluster {name} does not say where its backups are; name a MysqlBackup, see: grampus backups")
+    })?;
+    let (store, path) = (Some(backup.store.clone()), Some(format!("{namespace}/{name}")));
+    Ok(Recovery { store, path, ..Recovery::default() })
+}
+
+/// The spec of the new cluster, like that of the old one, if that is still there.
+///
+/// # Errors
+/// Nobody said how large the volumes are.
 fn wanted(
-    backup: &MysqlBackup,
+    from: Recovery,
+    of: &str,
     source: Option<MysqlClusterSpec>,
     arguments: &Arguments,
 ) -> anyhow::Result<MysqlClusterSpec> {
-    let phase = backup.status.as_ref().and_then(|status| status.phase);
-    if phase != Some(BackupPhase::Succeeded) {
-        bail!(
-            "MysqlBackup {} has not succeeded, so there is nothing to restore; see: grampus backups",
-            arguments.backup
-        );
-    }
     let mut spec = source.unwrap_or_default();
     match &arguments.storage {
         Some(size) => spec.storage = Storage { size: size.clone(), ..spec.storage },
-        None if spec.storage.size.is_empty() => bail!(
-            "MysqlCluster {} is not there any more, so say how large the volumes shall be: --storage 10Gi",
-            backup.spec.cluster
-        ),
+        None if spec.storage.size.is_empty() => {
+            bail!("MysqlCluster {of} is not there any more, so say how large the volumes shall be: --storage 10Gi")
+        }
         None => {}
     }
     spec.replicas = arguments.replicas.or(spec.replicas);
@@ -112,12 +181,10 @@ fn wanted(
     let before = spec.bootstrap.take().unwrap_or_default();
     let (new, recovered) = (before.new.unwrap_or_default(), before.recovery.unwrap_or_default());
     let recovery = Recovery {
-        backup: Some(arguments.backup.clone()),
-        store: None,
-        path: None,
         database: new.database.or(recovered.database),
         user: new.user.or(recovered.user),
         lower_case_table_names: new.lower_case_table_names.or(recovered.lower_case_table_names),
+        ..from
     };
     spec.bootstrap = Some(Bootstrap { new: None, recovery: Some(recovery) });
     Ok(spec)
@@ -174,30 +241,60 @@ mod tests {
         let spec = serde_json::json!({
             "replicas": 5, "storage": { "size": "20Gi", "className": "fast" }, "durability": { "acks": 3 },
             "bootstrap": { "new": { "database": "orders", "user": "till" } },
+            "backup": { "store": { "s3": { "bucket": "b", "credentialsSecret": "c" } } },
         });
         serde_json::from_value(spec).unwrap()
     }
 
+    fn from() -> Recovery {
+        from_backup("shop-abc", &backup("Succeeded")).unwrap()
+    }
+
     #[test]
     fn the_new_cluster_is_like_the_old_one() {
-        let spec = wanted(&backup("Succeeded"), Some(source()), &arguments(&[])).unwrap();
+        let spec = wanted(from(), "shop", Some(source()), &arguments(&[])).unwrap();
         let recovery = spec.bootstrap.clone().unwrap().recovery.unwrap();
         assert_eq!((recovery.backup.as_deref(), recovery.database.as_deref()), (Some("shop-abc"), Some("orders")));
         assert_eq!((spec.replicas, spec.storage.size.as_str()), (Some(5), "20Gi"));
         assert!(spec.durability.is_some());
-        let fewer = wanted(&backup("Succeeded"), Some(source()), &arguments(&["--replicas", "3"])).unwrap();
+        let fewer = wanted(from(), "shop", Some(source()), &arguments(&["--replicas", "3"])).unwrap();
         assert_eq!((fewer.replicas, fewer.durability), (Some(3), None));
     }
 
     #[test]
     fn without_the_old_cluster_its_size_has_to_be_said() {
-        let refused = wanted(&backup("Succeeded"), None, &arguments(&[])).unwrap_err().to_string();
+        let refused = wanted(from(), "shop", None, &arguments(&[])).unwrap_err().to_string();
         assert!(refused.contains("--storage"), "{refused}");
-        assert!(wanted(&backup("Succeeded"), None, &arguments(&["--storage", "10Gi"])).is_ok());
+        assert!(wanted(from(), "shop", None, &arguments(&["--storage", "10Gi"])).is_ok());
     }
 
     #[test]
     fn what_has_not_succeeded_is_not_restored() {
-        assert!(wanted(&backup("Running"), Some(source()), &arguments(&[])).is_err());
+        assert!(from_backup("shop-abc", &backup("Running")).is_err());
+    }
+
+    #[test]
+    fn a_cluster_stands_for_everything_that_there_is_of_it() {
+        let from = from_cluster("shop", "store", Some(&source())).unwrap();
+        assert_eq!((from.path.as_deref(), from.store.is_some(), from.backup), (Some("store/shop"), true, None));
+        let nowhere = from_cluster("shop", "store", Some(&MysqlClusterSpec::default())).unwrap_err().to_string();
+        assert!(nowhere.contains("where its backups are"), "{nowhere}");
+        assert!(from_cluster("shop", "store", None).unwrap_err().to_string().contains("neither"));
+    }
+
+    #[test]
+    fn a_target_is_checked_before_anything_is_asked_for() {
+        assert_eq!(arguments(&[]).target().unwrap(), None);
+        let target = arguments(&["--to-time", "2026-11-21T09:30:00Z"]).target().unwrap().unwrap();
+        assert_eq!((target.time.as_deref(), target.end), (Some("2026-11-21T09:30:00Z"), None));
+        assert_eq!(arguments(&["--to-end"]).target().unwrap().unwrap().end, Some(true));
+        for (option, value) in
+            [("--to-time", "yesterday"), ("--before-gtid", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-2")]
+        {
+            let refused = arguments(&[option, value]).target().unwrap_err().to_string();
+            assert!(refused.starts_with(option), "{refused}");
+        }
+        let both = ["x", "shop-abc", "shop2", "--to-end", "--to-time", "2026-11-21T09:30:00Z"];
+        assert!(Program::try_parse_from(both).is_err());
     }
 }
