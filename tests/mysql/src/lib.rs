@@ -3,6 +3,7 @@
 //! It must never shorten what is tested: members are told what to do over the wire and clients connect over TCP.
 //! Only the very first data directory is made once and copied.
 
+pub mod archive;
 pub mod certificates;
 pub mod cluster;
 pub mod member;

@@ -16,6 +16,8 @@ mod hangs;
 mod locks;
 #[path = "agent/readers.rs"]
 mod readers;
+#[path = "agent/recovery.rs"]
+mod recovery;
 #[path = "agent/signals.rs"]
 mod signals;
 #[path = "agent/tails.rs"]

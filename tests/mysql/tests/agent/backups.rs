@@ -20,7 +20,7 @@ use wire::{
 use crate::{Result, ids, measured};
 
 pub const BUCKET: &str = "shop";
-const PATH: &str = "test/shop/full/20261127T135000Z-4be0643f-shop-1";
+pub const PATH: &str = "test/shop/full/20261127T135000Z-4be0643f-shop-1";
 
 /// An address of this computer where nobody listens.
 pub fn nowhere() -> Result<SocketAddr> {
@@ -68,7 +68,7 @@ async fn wait(member: &Member, what: &str, wanted: impl Fn(&BackupState) -> bool
     }
 }
 
-async fn made(member: &Member, store: StoreAccess) -> Result<BackupSummary> {
+pub async fn made(member: &Member, store: StoreAccess) -> Result<BackupSummary> {
     ask(member, order("one", store)).await?;
     match wait(member, "the backup is made", |state| !matches!(state, BackupState::Running { .. })).await? {
         BackupState::Done(summary) => Ok(summary),
