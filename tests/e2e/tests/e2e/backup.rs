@@ -37,7 +37,7 @@ pub async fn store(cluster: &Cluster, dir: &std::path::Path) -> Result<(S3Server
 }
 
 /// Every row of a table: its key, and everything in it as one text.
-async fn rows(member: &Member, database: &str, table: &str) -> Result<BTreeMap<u64, String>> {
+pub async fn rows(member: &Member, database: &str, table: &str) -> Result<BTreeMap<u64, String>> {
     let mut conn = member.login.connect().await?;
     let rows: Vec<mysql_async::Row> = conn.query(format!("SELECT * FROM `{database}`.{table}")).await?;
     let key = |row: &mysql_async::Row| row.get::<u64, _>("k").context("a key");

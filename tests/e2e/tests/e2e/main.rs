@@ -13,6 +13,7 @@ mod control;
 mod faults;
 mod mend;
 mod operator;
+mod point_in_time;
 mod policies;
 mod policy_life;
 mod readers;
