@@ -9,7 +9,7 @@ use lab::s3::S3Server;
 use mysql_async::prelude::Queryable;
 use mysql_tests::archive::{self, Transaction};
 use mysql_tests::cluster::{ended, promote};
-use mysql_tests::member::facts;
+use mysql_tests::member::{facts, program};
 use mysql_tests::{Cluster, Member};
 use topology::facts::{DataState, JobKind, JobState};
 use topology::gtid::GtidSet;
@@ -203,10 +203,26 @@ fn file(root: &Path, object: &str) -> PathBuf {
     root.join("test/shop/log").join(UID).join(object)
 }
 
+/// That the runbook's way to the mistake leads to it: a segment is a binary log like any other.
+fn a_segment_shows_the_mistake(history: &History, root: &Path) -> Result {
+    let entry = &history.entries[history.fatal() as usize - 1];
+    let log = root.join("segment");
+    std::fs::write(&log, zstd::decode_all(&std::fs::read(file(root, &entry.object))?[..])?)?;
+    let mut mysqlbinlog = std::process::Command::new(program("mysqlbinlog")?);
+    let shown = mysqlbinlog.args(["--no-defaults", "-v", "--base64-output=decode-rows"]).arg(&log).output()?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let (before, _) = shown.split_once("DROP TABLE").expect("the statement");
+    let above = before.rsplit("GTID_NEXT= '").next().unwrap_or_default();
+    anyhow::ensure!(above.starts_with(&history.mistake), "{above}");
+    anyhow::ensure!(before.contains("original_commit_timestamp="), "{before}");
+    Ok(std::fs::remove_file(log)?)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_wrong_with_an_archive_is_named_and_leaves_an_empty_volume() -> Result {
     let root = tempfile::tempdir()?;
     let history = history(StoreAccess::Volume { path: root.path().display().to_string() }).await?;
+    a_segment_shows_the_mistake(&history, root.path())?;
     let mut cluster = empty().await?;
     let refused = async |cluster: &Cluster, target: RecoveryTarget, words: &[&str]| {
         let state = recover(cluster, &history.store, "test/shop", Some(target)).await?;
