@@ -79,6 +79,10 @@ async fn fetch_and_adopt(
     let (path, manifest, onward) = beginning(&store, source, target).await?;
     let version = version(member).await?;
     manifest.fits(&version, config.lower_case_table_names.unwrap_or(0)).map_err(anyhow::Error::msg)?;
+    if let Some(onward) = &onward {
+        stage(member, "reading the archive");
+        onward.check(&manifest).await?;
+    }
     check_room(&config.data, manifest.content.bytes)?;
     durable::remove_tree(&new)?;
     fetch(member, &store, &path, &manifest, &new).await?;

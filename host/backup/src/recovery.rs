@@ -19,8 +19,6 @@ pub struct Way<'a> {
     pub replay: Vec<&'a Entry>,
     /// What the archive covers before the first of them.
     pub covered: GtidSet,
-    /// What will have been executed at the end of the last segment.
-    pub most: GtidSet,
 }
 
 /// Whether the data of a backup, as far as its manifest tells, holds nothing from behind the target.
@@ -70,25 +68,48 @@ pub fn way<'a>(
     target: &RecoveryTarget,
 ) -> Result<Way<'a>, Error> {
     begins_before(manifest, executed, before, target)?;
-    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-        return Err(Error::Unreachable(format!(
+    let (first, last) = ends_of(archive, manifest, entries)?;
+    let plan = log::plan(archive, entries, executed)?;
+    ends_within(archive, manifest, last, target)?;
+    // What it ends in may be the backup's already, and more than what is wanted of it.
+    if *target != RecoveryTarget::End && plan.replay.last() != Some(&last) {
+        holds_nothing_later(executed, &last.before)?;
+    }
+    let covered = plan.replay.first().map_or(&first.before, |first| &first.before).clone();
+    Ok(Way { replay: plan.replay, covered })
+}
+
+/// What can be said against a target before a server runs on the backup, which may take hours to get. `entries` are those
+/// from the last that begins within the most that it may hold.
+///
+/// # Errors
+/// As [`way`], whatever the backup turns out to hold.
+pub fn check(archive: &str, manifest: &Manifest, entries: &[Entry], target: &RecoveryTarget) -> Result<(), Error> {
+    begins_before(manifest, &manifest.gtids.at_least, None, target)?;
+    let (_, last) = ends_of(archive, manifest, entries)?;
+    log::plan(archive, entries, &manifest.gtids.at_most)?;
+    match target {
+        // It may stand before these entries.
+        RecoveryTarget::BeforeGtid { gtid } if gtid.is_subset_of(&manifest.gtids.at_most) => Ok(()),
+        _ => ends_within(archive, manifest, last, target),
+    }
+}
+
+fn ends_of<'a>(archive: &str, manifest: &Manifest, entries: &'a [Entry]) -> Result<(&'a Entry, &'a Entry), Error> {
+    entries.first().zip(entries.last()).ok_or_else(|| {
+        Error::Unreachable(format!(
             "there is no archive of the binary log at {archive}; leave spec.bootstrap.recovery.target out to get the \
              backup alone, as of {}",
             manifest.ended_at
-        )));
-    };
-    let plan = log::plan(archive, entries, executed)?;
-    if *target != RecoveryTarget::End {
-        if !ends_in(last, target) {
-            return Err(Error::Unreachable(beyond(archive, manifest, last, target)));
-        }
-        // What it ends in is the backup's already, and more than what is wanted of it.
-        if plan.replay.last() != Some(&last) {
-            holds_nothing_later(executed, &last.before)?;
-        }
+        ))
+    })
+}
+
+fn ends_within(archive: &str, manifest: &Manifest, last: &Entry, target: &RecoveryTarget) -> Result<(), Error> {
+    if *target == RecoveryTarget::End || ends_in(last, target) {
+        return Ok(());
     }
-    let covered = plan.replay.first().map_or(&first.before, |first| &first.before).clone();
-    Ok(Way { replay: plan.replay, covered, most: plan.end })
+    Err(Error::Unreachable(beyond(archive, manifest, last, target)))
 }
 
 /// What is to be said when the data of a backup turns out to hold what stands behind the end in the archive.

@@ -62,6 +62,15 @@ pub fn options(dir: &Path) -> Vec<String> {
 }
 
 impl Onward {
+    /// Refuses what cannot be reached whatever the backup turns out to hold: fetching it may take hours.
+    ///
+    /// # Errors
+    /// In words, with the object that is to blame or with what can be reached.
+    pub async fn check(&self, manifest: &Manifest) -> Result<(), backup::Error> {
+        let found = find::entries(&self.archive, &manifest.gtids.at_most, &self.target).await?;
+        recovery::check(self.archive.path(), manifest, &found.entries, &self.target)
+    }
+
     /// Replays everything up to the target.
     ///
     /// # Errors

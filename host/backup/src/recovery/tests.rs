@@ -85,6 +85,22 @@ fn what_is_before_the_backup_is_refused() {
 }
 
 #[test]
+fn what_cannot_be_whatever_the_backup_holds_is_said_before_it_is_fetched() {
+    let chain = chain();
+    let said = |target: &RecoveryTarget, entries: &[Entry]| {
+        check(ARCHIVE, &backup(), entries, target).map_err(|why| why.to_string())
+    };
+    for right in [RecoveryTarget::End, at(59), before(70)] {
+        assert_eq!(said(&right, &chain), Ok(()), "{right:?}");
+    }
+    assert!(said(&before(42), &[entry(6, 43, 60, 20, 40)]).is_ok(), "that may be in the backup or not");
+    assert!(said(&before(40), &chain[..1]).unwrap_err().contains("earlier backup"));
+    assert!(said(&at(60), &chain).unwrap_err().contains("end: true"));
+    assert!(said(&RecoveryTarget::End, &[]).unwrap_err().contains("no archive"));
+    assert!(said(&RecoveryTarget::End, &chain[1..]).unwrap_err().contains("000000000006.json"));
+}
+
+#[test]
 fn a_backup_that_holds_what_stands_behind_the_end_is_not_taken() {
     assert!(holds_nothing_later(&range(1, 41), &range(1, 41)).is_ok());
     let why = holds_nothing_later(&range(1, 42), &range(1, 40)).unwrap_err().to_string();

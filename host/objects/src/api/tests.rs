@@ -122,7 +122,10 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
     "spec.bootstrap.recovery.path"
 )]
 #[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {}}}}", "recovery.target: give one")]
-#[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {end: false}}}}", "target.end: can only be true")]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {end: false}}}}",
+    "target.end: can only be true"
+)]
 #[case(
     "{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {end: true, time: '2026-11-21T09:30:00Z'}}}}",
     "only one"
