@@ -54,7 +54,6 @@ fn has_full(bucket: &Path, cluster: &Cluster) -> bool {
 }
 
 #[test]
-#[ignore = "nothing writes an archive of the binary log yet"]
 fn a_dropped_table_comes_back_from_the_store_alone_with_everything_before_it() {
     world().run(async |cluster| -> Result<()> {
         let dir = tempfile::tempdir()?;
