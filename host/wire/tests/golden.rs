@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use topology::facts::{DataState, JobKind, JobState, ServerState, Standing, ThreadState, VolumeTrouble};
 use topology::record::Phase;
-use wire::{ArchiveAnswer, ArchiveAsk, ArchiveCall, Command, Greeting, Heartbeat, Outcome, Request, Response, WIRE_VERSION};
+use wire::{
+    ArchiveAnswer, ArchiveAsk, ArchiveCall, Command, Greeting, Heartbeat, Outcome, Request, Response, WIRE_VERSION,
+};
 
 const HEARTBEATS: &str = include_str!("v1/heartbeats.jsonl");
 const REQUESTS: &str = include_str!("v1/requests.jsonl");
