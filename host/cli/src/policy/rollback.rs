@@ -6,9 +6,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use kube::Api;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::ApiResource;
+use kube::{Api, ResourceExt as _};
 use objects::api::{MysqlCluster, policy};
 use serde_json::{Value, json};
 
@@ -18,6 +18,9 @@ use crate::site::{Target, explained};
 
 /// Who writes the spec.
 const MANAGER: &str = "grampus/policy-rollback";
+
+/// How often it is tried where only the status was written meanwhile.
+const TRIES: usize = 10;
 
 /// What to bring back where.
 #[derive(Debug, clap::Args)]
@@ -63,12 +66,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let resource = ApiResource::erase::<MysqlCluster>(&());
     let clusters: Api<DynamicObject> = Api::namespaced_with(site.client.clone(), &site.namespace, &resource);
     let explain = |error| explained(error, "MysqlCluster", &name, &site.namespace);
-    let mut live = clusters.get(&name).await.map_err(explain)?;
+    let live = clusters.get(&name).await.map_err(explain)?;
     let before = live.data["spec"]["policies"][field(&decision)].clone();
-    live.data["spec"]["policies"] = rolled_back(&live.data["spec"]["policies"], &decision, copy);
-    // It carries the version that was read, so that nothing is written over what somebody else changes at the same time.
-    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-    clusters.replace(&name, &params, &live).await.map_err(explain)?;
+    let policies = rolled_back(&live.data["spec"]["policies"], &decision, copy);
+    replace(&clusters, live, &policies).await.map_err(explain)?;
     println!("mysqlcluster/{name} names {} ({}) again, from ConfigMap {}", copy.module, copy.digest, copy.name);
     if !before.is_null() {
         println!("Before, spec.policies.{} was:\n  {before}", field(&decision));
@@ -77,6 +78,27 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     print!("{}", snippet.in_words(&decision));
     println!("See: grampus status {name}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts this into a spec, unless somebody changed the spec at the same time. That the status changed, which operators write
+/// whenever they see something, is no reason to give up.
+async fn replace(clusters: &Api<DynamicObject>, read: DynamicObject, policies: &Value) -> kube::Result<()> {
+    let (name, generation) = (read.name_any(), read.metadata.generation);
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let (mut live, mut tries) = (read, 0);
+    loop {
+        live.data["spec"]["policies"] = policies.clone();
+        // It carries the version that was read.
+        let Err(error) = clusters.replace(&name, &params, &live).await else { return Ok(()) };
+        tries += 1;
+        if tries == TRIES || !matches!(&error, kube::Error::Api(status) if status.is_conflict()) {
+            return Err(error);
+        }
+        live = clusters.get(&name).await?;
+        if live.metadata.generation != generation {
+            return Err(error);
+        }
+    }
 }
 
 /// What the status says is in force: its digest, and whether it is what the spec names.
