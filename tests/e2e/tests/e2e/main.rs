@@ -7,7 +7,6 @@ mod alone;
 mod archive;
 mod backup;
 mod bad_input;
-mod breaker;
 mod certificates;
 mod control;
 mod faults;
