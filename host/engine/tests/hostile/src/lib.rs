@@ -17,12 +17,6 @@ pub struct Settings {
     /// Whether to behave in rehearsals.
     #[serde(default)]
     pub after_rehearsal: bool,
-    /// The first epoch in which to misbehave.
-    #[serde(default)]
-    pub from_epoch: u64,
-    /// The first epoch after that in which to be good again; never if not given.
-    #[serde(default)]
-    pub until_epoch: Option<u64>,
     /// The name to answer with [`Mischief::Name`].
     #[serde(default)]
     pub name: String,
@@ -70,9 +64,7 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
 /// Chooses, in its way.
 pub fn decide(question: &Question, settings: &Settings) -> Answer {
     let rehearsal = question.namespace.starts_with('(');
-    let due = question.epoch >= settings.from_epoch && settings.until_epoch.is_none_or(|until| question.epoch < until);
-    let good = !due || (settings.after_rehearsal && rehearsal);
-    let mischief = if good { Mischief::Nothing } else { settings.mischief };
+    let mischief = if settings.after_rehearsal && rehearsal { Mischief::Nothing } else { settings.mischief };
     match mischief {
         Mischief::Nothing | Mischief::TrapInSettings => {}
         Mischief::Trap => panic!("told to panic"),
