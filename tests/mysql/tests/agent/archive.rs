@@ -137,7 +137,7 @@ async fn an_archive_follows_a_failover_without_a_hole_and_without_anything_twice
     assert!(refused.refused.is_some_and(|why| why.contains("leads")));
 
     // Nobody else is there, so the new primary goes on itself for as long as it has to.
-    let (stop, writing) = writer(replica, 2_000).await?;
+    let (stop, writing) = writer(replica, 1_000 + written).await?;
     let alone_order = ArchiveOrder { although_primary: true, ..order(&store, 2, GtidSet::new()) };
     let before = chain(&store).await?.len() as u64;
     keep(replica, replica, alone_order.clone(), "it goes on", |state| state.sequence >= before + 2).await?;
