@@ -7,7 +7,7 @@ export PATH := $(HOME)/.cargo/bin:/usr/local/go/bin:$(PATH)
 BUILT := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-musl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test e2e chaos soak bench fmt crds manifests
+.PHONY: help setup demo demo-backup demo-down test e2e chaos soak bench fmt crds manifests
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -21,7 +21,11 @@ demo: setup ## show it all: a cluster, a killed primary, another policy; leaves 
 	@cargo build --workspace --bin demo --bin grampus --test crds
 	@$(BUILT)/debug/demo
 
-demo-down: ## remove every trace of the demo
+demo-backup: setup ## a dropped table, a cluster deleted with its volumes, and everything back from an S3 store
+	@cargo build --workspace --bin demo --bin grampus --test crds
+	@$(BUILT)/debug/demo backup
+
+demo-down: ## remove every trace of the demos
 	@./lab down
 
 test: setup ## run every test that gates a change

@@ -4,6 +4,7 @@
 //! It looks at Grampus from outside, as a user and a saboteur would: objects, SQL, processes. It must never reach
 //! into the operator or an agent, and it ends only processes of the lab.
 
+mod bucket;
 mod cluster;
 mod diagnose;
 mod environment;
@@ -19,6 +20,7 @@ mod scenario;
 mod sql;
 mod steps;
 mod survive;
+mod tables;
 mod writer;
 
 use std::future::Future;
@@ -27,6 +29,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
+pub use bucket::Bucket;
 pub use cluster::{Cluster, Member, Operated, ask_all};
 pub use environment::Environment;
 pub use image::optimised;
@@ -40,6 +43,7 @@ pub use scenario::{Scenario, Struck};
 pub use sql::Login;
 pub use steps::{Step, Steps};
 pub use survive::{Survived, survive};
+pub use tables::Rows;
 pub use writer::{Load, Writer};
 
 /// The MySQL image that the lab's setup packs.

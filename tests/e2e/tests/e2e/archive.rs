@@ -8,7 +8,7 @@ use backup::log::{Entry, plan};
 use backup::store::Patience;
 use backup::{Store, layout};
 use e2e::{FAILOVER, TOLD, WHOLE, world};
-use kit::Cluster;
+use kit::{Bucket, Cluster};
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use objects::api::{ArchiveStatus, BackupPhase, MysqlBackup};
@@ -17,7 +17,6 @@ use serde_json::json;
 use topology::gtid::GtidSet;
 use wire::StoreAccess;
 
-use crate::backup::{BUCKET, store};
 use crate::policies::counter;
 use crate::{rows_go_on, under_load};
 
@@ -28,9 +27,9 @@ const PROMISED: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_secs(65);
 
 /// The archive of a cluster, read as plain files.
-async fn archive(cluster: &Cluster, dir: &std::path::Path) -> Result<Archive> {
+async fn archive(cluster: &Cluster, bucket: &Bucket) -> Result<Archive> {
     let uid = cluster.object().await?.uid().context("a uid")?;
-    let access = StoreAccess::Volume { path: dir.join(BUCKET).display().to_string() };
+    let access = StoreAccess::Volume { path: bucket.root().display().to_string() };
     let patience = Patience { retry: Duration::from_secs(2), request: Duration::from_secs(5) };
     Ok(Archive::at(Store::open(&access, patience)?, &layout::log(e2e::NAMESPACE, &cluster.name, &uid))?)
 }
@@ -53,10 +52,10 @@ async fn base(cluster: &Cluster) -> Result<GtidSet> {
 fn an_archive_goes_on_over_the_loss_of_a_primary_and_has_everything_acknowledged_within_a_minute() {
     world().run(async |cluster| -> Result<()> {
         let dir = tempfile::tempdir()?;
-        let (_server, store) = store(&cluster, dir.path()).await?;
+        let bucket = Bucket::serve(&cluster, dir.path()).await?;
         let backups: Api<MysqlBackup> = cluster.api();
         backups.delete_collection(&DeleteParams::default(), &Default::default()).await?;
-        cluster.patch_spec(json!({ "backup": { "store": store, "continuous": true } })).await?;
+        cluster.patch_spec(json!({ "backup": { "store": bucket.store(), "continuous": true } })).await?;
         let mut writer = under_load(&cluster).await?;
         cluster.wait_condition(BACKUPS_CURRENT, "True", WHOLE).await?;
         let first = told(&cluster).await?.context("status.backup.archive")?;
@@ -75,7 +74,7 @@ fn an_archive_goes_on_over_the_loss_of_a_primary_and_has_everything_acknowledged
         let executed: String = cluster.member(&primary).await?.ask("SELECT @@GLOBAL.gtid_executed").await?;
         let executed: GtidSet = executed.replace(char::is_whitespace, "").parse()?;
 
-        let (archive, began) = (archive(&cluster, dir.path()).await?, Instant::now());
+        let (archive, began) = (archive(&cluster, &bucket).await?, Instant::now());
         let whole = cluster.wait_for("an archive with everything", PROMISED, || async {
             let newest = archive.newest(None).await?;
             Ok(newest.filter(|entry| executed.is_subset_of(&entry.after())))

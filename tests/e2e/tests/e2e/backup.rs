@@ -1,51 +1,17 @@
 //! A cluster that is gone with its volumes comes back from the store alone.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{NAMESPACE, WHOLE, spec, world};
-use k8s_openapi::api::core::v1::Secret;
-use kit::{Cluster, Ledger, Member};
+use kit::{Bucket, Cluster, Ledger};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
-use lab::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
-use mysql_async::prelude::Queryable;
+use kube::api::DeleteParams;
 use objects::api::{BackupPhase, MysqlBackup};
-use serde_json::{Value, json};
+use serde_json::json;
 use topology::gtid::GtidSet;
 
 use crate::under_load;
-
-pub const BUCKET: &str = "grampus";
-const PORT: u16 = 7480;
-const SECRET: &str = "backups";
-
-/// A bucket on a server in the lab's network, and the store as a spec names it.
-pub async fn store(cluster: &Cluster, dir: &std::path::Path) -> Result<(S3Server, Value)> {
-    let address = SocketAddr::new(cluster.env().lab.client_address()?, PORT);
-    let server = S3Server::start(dir, BUCKET, address)?;
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": SECRET },
-        "stringData": { "accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY },
-    });
-    let secrets: Api<Secret> = cluster.api();
-    secrets.patch(SECRET, &PatchParams::apply("grampus-tests").force(), &Patch::Apply(&secret)).await?;
-    let store = json!({ "s3": { "bucket": BUCKET, "endpoint": server.endpoint(), "credentialsSecret": SECRET } });
-    Ok((server, store))
-}
-
-/// Every row of a table: its key, and everything in it as one text.
-pub async fn rows(member: &Member, database: &str, table: &str) -> Result<BTreeMap<u64, String>> {
-    let mut conn = member.login.connect().await?;
-    let rows: Vec<mysql_async::Row> = conn.query(format!("SELECT * FROM `{database}`.{table}")).await?;
-    let key = |row: &mysql_async::Row| row.get::<u64, _>("k").context("a key");
-    let rows = rows.iter().map(|row| Ok((key(row)?, format!("{:?}", row.clone().unwrap()))));
-    let rows = rows.collect();
-    let _ = conn.disconnect().await;
-    rows
-}
 
 /// What every member has executed holds this.
 async fn all_have(cluster: &Cluster, gtids: &str) -> Result<()> {
@@ -67,7 +33,8 @@ async fn made(cluster: &Cluster) -> Result<MysqlBackup> {
 fn a_cluster_that_is_deleted_with_its_volumes_comes_back_from_the_store_alone() {
     world().run(async |cluster| -> Result<()> {
         let dir = tempfile::tempdir()?;
-        let (_server, store) = store(&cluster, dir.path()).await?;
+        let bucket = Bucket::serve(&cluster, dir.path()).await?;
+        let store = bucket.store();
         let backups: Api<MysqlBackup> = cluster.api();
         backups.delete_collection(&DeleteParams::default(), &Default::default()).await?;
         cluster.patch_spec(json!({ "backup": { "store": store } })).await?;
@@ -92,7 +59,7 @@ fn a_cluster_that_is_deleted_with_its_volumes_comes_back_from_the_store_alone() 
 
         let ledger = writer.stop().await?;
         let database = cluster.application().await?.database.context("a database")?;
-        let written = rows(&primary, &database, &ledger.table).await?;
+        let written = primary.rows(&database, &ledger.table).await?;
         let promised = ledger.acknowledged_by(acknowledged_by);
         ensure!(promised.len() >= 100 && promised.iter().all(|key| written.contains_key(key)));
         cluster.remove().await?;
@@ -105,7 +72,7 @@ fn a_cluster_that_is_deleted_with_its_volumes_comes_back_from_the_store_alone() 
         cluster.wait_serving(3, WHOLE).await?;
         let whole = began.elapsed();
         for member in cluster.members().await? {
-            let found = rows(&member, &database, &ledger.table).await?;
+            let found = member.rows(&database, &ledger.table).await?;
             let missing = promised.iter().filter(|key| !found.contains_key(key)).count();
             ensure!(missing == 0, "{} lacks {missing} of {} rows", member.name, promised.len());
             let other = found.iter().filter(|(key, row)| written.get(key) != Some(row)).count();

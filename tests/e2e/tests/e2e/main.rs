@@ -19,6 +19,7 @@ mod readers;
 mod rebuild;
 mod recovery;
 mod rollout;
+mod runbook;
 mod scale;
 mod scenarios;
 mod switchover;
