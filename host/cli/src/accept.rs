@@ -14,22 +14,20 @@ use objects::api::{
 };
 use objects::conditions::{PRIMARY_AVAILABLE, WRITES_BLOCKED, find};
 
-use crate::operation::{self, Patience};
-use crate::site::{Target, explained};
+use crate::operation::{self, Patience, Subject};
+use crate::site::explained;
 use crate::style::{Style, Tone};
 
 /// What to give up.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The name of the MysqlCluster.
-    cluster: String,
+    #[command(flatten)]
+    subject: Subject,
     /// The epoch in which the cluster waits, as the confirmation. It is asked for at a terminal if not given.
     #[arg(long)]
     epoch: Option<u64>,
     #[command(flatten)]
     patience: Patience,
-    #[command(flatten)]
-    target: Target,
 }
 
 /// Shows what is known, asks for the acceptance and follows it.
@@ -38,9 +36,8 @@ pub struct Arguments {
 /// The cluster waits for nobody, the epoch is another, or it could not be asked for. One that failed is told by the exit
 /// code.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let site = arguments.target.connect().await?;
-    let name = arguments.cluster.as_str();
-    let cluster = operation::cluster(&site, name).await?;
+    let (site, cluster) = arguments.subject.open().await?;
+    let name = arguments.subject.name.as_str();
     let records: Api<MysqlTopology> = site.api();
     let record = records.get_opt(name).await;
     let record = record.map_err(|error| explained(error, "MysqlTopology", name, &site.namespace))?;

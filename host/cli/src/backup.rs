@@ -14,8 +14,8 @@ use kube::{Api, ResourceExt as _};
 use objects::api::{BackupPhase, MysqlBackup, MysqlBackupSpec, MysqlBackupStatus};
 use tokio::time::{Instant, sleep_until};
 
-use crate::operation;
-use crate::site::{Target, explained};
+use crate::operation::Subject;
+use crate::site::explained;
 use crate::style::{Style, Tone};
 
 /// How long a backup may lie untouched before it is said that nobody seems to work.
@@ -24,13 +24,11 @@ const UNTOUCHED: Duration = Duration::from_secs(10);
 /// Which cluster.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The name of the MysqlCluster.
-    cluster: String,
+    #[command(flatten)]
+    subject: Subject,
     /// Return as soon as the MysqlBackup exists.
     #[arg(long)]
     no_wait: bool,
-    #[command(flatten)]
-    target: Target,
 }
 
 /// Asks for a backup and follows it.
@@ -38,9 +36,8 @@ pub struct Arguments {
 /// # Errors
 /// It could not be asked for. One that failed is told by the exit code.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let site = arguments.target.connect().await?;
-    let name = arguments.cluster.as_str();
-    let cluster = operation::cluster(&site, name).await?;
+    let (site, cluster) = arguments.subject.open().await?;
+    let name = arguments.subject.name.as_str();
     if cluster.spec.backup.is_none() {
         bail!("MysqlCluster {name} does not say where backups go; set spec.backup.store first");
     }

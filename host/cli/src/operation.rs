@@ -16,7 +16,7 @@ use objects::api::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::site::{Site, explained};
+use crate::site::{Site, Target, explained};
 use crate::style::{Style, Tone};
 
 /// How long an operation may lie untouched before it is said that nobody seems to work.
@@ -36,16 +36,30 @@ pub struct Patience {
     no_wait: bool,
 }
 
-/// A cluster that operations are carried out for.
-///
-/// # Errors
-/// There is none of that name, or it is paused.
-pub async fn cluster(site: &Site, name: &str) -> anyhow::Result<MysqlCluster> {
-    let cluster = site.cluster(name).await?;
-    if cluster.spec.paused {
-        bail!("MysqlCluster {name} is paused, so nobody would carry this out; set spec.paused to false first");
+/// For which cluster something is to be carried out.
+#[derive(Debug, clap::Args)]
+pub struct Subject {
+    /// The name of the MysqlCluster.
+    #[arg(value_name = "CLUSTER")]
+    pub name: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Subject {
+    /// The cluster, and where it is.
+    ///
+    /// # Errors
+    /// There is none of that name, or it is paused.
+    pub async fn open(&self) -> anyhow::Result<(Site, MysqlCluster)> {
+        let site = self.target.connect().await?;
+        let cluster = site.cluster(&self.name).await?;
+        if cluster.spec.paused {
+            let name = &self.name;
+            bail!("MysqlCluster {name} is paused, so nobody would carry this out; set spec.paused to false first");
+        }
+        Ok((site, cluster))
     }
-    Ok(cluster)
 }
 
 /// Asks for an operation, follows it to its end and says, by `outcome`, what came of it and whether that is what was

@@ -8,15 +8,14 @@ use std::process::ExitCode;
 use anyhow::bail;
 use objects::api::{MemberRole, MysqlCluster, MysqlOperationSpec, MysqlOperationStatus, OperationType};
 
-use crate::operation::{self, Patience};
-use crate::site::Target;
+use crate::operation::{self, Patience, Subject};
 use crate::style::Style;
 
 /// Whose data.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The name of the MysqlCluster.
-    cluster: String,
+    #[command(flatten)]
+    subject: Subject,
     /// The member whose data is replaced: a pod's name, or the number at the end of it.
     #[arg(value_name = "POD")]
     member: String,
@@ -25,8 +24,6 @@ pub struct Arguments {
     yes: bool,
     #[command(flatten)]
     patience: Patience,
-    #[command(flatten)]
-    target: Target,
 }
 
 /// Asks for a rebuild and follows it.
@@ -34,9 +31,8 @@ pub struct Arguments {
 /// # Errors
 /// It could not be asked for, or was not finished in time. One that failed is told by the exit code.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let site = arguments.target.connect().await?;
-    let name = arguments.cluster.as_str();
-    let cluster = operation::cluster(&site, name).await?;
+    let (site, cluster) = arguments.subject.open().await?;
+    let name = arguments.subject.name.as_str();
     let member = operation::named(&site, &cluster, "POD", &arguments.member).await?;
     let question = consequence(&cluster, &member)?;
     if !arguments.yes && !confirmed(&question)? {

@@ -6,22 +6,19 @@ use std::process::ExitCode;
 
 use objects::api::{MysqlOperationSpec, MysqlOperationStatus, OperationType};
 
-use crate::operation::{self, Patience};
-use crate::site::Target;
+use crate::operation::{self, Patience, Subject};
 use crate::style::Style;
 
 /// Whose pods.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The name of the MysqlCluster.
-    cluster: String,
+    #[command(flatten)]
+    subject: Subject,
     /// The only member to restart: a pod's name, or the number at the end of it. Every member if not given.
     #[arg(long, value_name = "POD")]
     member: Option<String>,
     #[command(flatten)]
     patience: Patience,
-    #[command(flatten)]
-    target: Target,
 }
 
 /// Asks for a restart and follows it.
@@ -29,9 +26,8 @@ pub struct Arguments {
 /// # Errors
 /// It could not be asked for, or was not finished in time. One that failed is told by the exit code.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let site = arguments.target.connect().await?;
-    let name = arguments.cluster.as_str();
-    let cluster = operation::cluster(&site, name).await?;
+    let (site, cluster) = arguments.subject.open().await?;
+    let name = arguments.subject.name.as_str();
     let member = match &arguments.member {
         Some(wanted) => Some(operation::named(&site, &cluster, "--member", wanted).await?),
         None => None,

@@ -6,22 +6,19 @@ use std::process::ExitCode;
 
 use objects::api::{MysqlOperationSpec, MysqlOperationStatus, OperationType, Outcome};
 
-use crate::operation::{self, Patience};
-use crate::site::Target;
+use crate::operation::{self, Patience, Subject};
 use crate::style::{Style, Tone};
 
 /// What to move where.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The name of the MysqlCluster.
-    cluster: String,
+    #[command(flatten)]
+    subject: Subject,
     /// The member that shall lead: a pod's name, or the number at the end of it. The policy chooses if not given.
     #[arg(long, value_name = "POD")]
     to: Option<String>,
     #[command(flatten)]
     patience: Patience,
-    #[command(flatten)]
-    target: Target,
 }
 
 /// Asks for a switchover and follows it.
@@ -29,9 +26,8 @@ pub struct Arguments {
 /// # Errors
 /// It could not be asked for, or was not finished in time. One that failed is told by the exit code.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let site = arguments.target.connect().await?;
-    let name = arguments.cluster.as_str();
-    let cluster = operation::cluster(&site, name).await?;
+    let (site, cluster) = arguments.subject.open().await?;
+    let name = arguments.subject.name.as_str();
     let to = match &arguments.to {
         Some(wanted) => Some(operation::named(&site, &cluster, "--to", wanted).await?),
         None => None,
