@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::pending::Advice;
 use self::pending::{Batch, Pending};
+pub use self::store::foreign;
 use crate::cache::{Cache, ClusterKey};
 use crate::metrics::Metrics;
 

@@ -183,7 +183,7 @@ fn add<Q: DecisionKind>(ring: &mut Ring, entry: Entry<Q>) -> bool {
 }
 
 /// Whose a ConfigMap is, if it is not the cluster's own.
-fn foreign(live: &ConfigMap, cluster: &MysqlCluster) -> Option<String> {
+pub fn foreign(live: &ConfigMap, cluster: &MysqlCluster) -> Option<String> {
     let owner = live.owner_references().iter().find(|owner| owner.controller == Some(true));
     match owner {
         Some(owner) if Some(&owner.uid) == cluster.meta().uid.as_ref() => None,

@@ -56,7 +56,7 @@ impl<Q: DecisionKind> Bringing<'_, Q> {
     /// Brings what is named into force or, where nothing is in force yet, the newest copy of what was. `settings` come
     /// before those that lie beside the module.
     pub(super) async fn bring(&self, named: &Reference, settings: Option<&Value>) -> Result<Brought, Problem> {
-        let recent: Arc<[_]> = recent::questions::<Q>(self.client, self.key).await.into();
+        let recent: Arc<[_]> = recent::questions::<Q>(self.client, self.key, self.cluster).await.into();
         let problem = match self.bring_named(named, settings, recent.clone()).await {
             Ok(brought) => return Ok(brought),
             Err(problem) => problem,
