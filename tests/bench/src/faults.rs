@@ -23,14 +23,14 @@ const HOLD: Duration = Duration::from_secs(9);
 /// The load of these figures.
 const WRITERS: u64 = 16;
 
-/// Strikes each kind so many times in each place.
-pub async fn measure(steps: &Steps, cluster: &Cluster, times: usize, report: &mut Report) -> Result<()> {
+/// Strikes each kind whose name has these words in it so many times in each place.
+pub async fn measure(steps: &Steps, cluster: &Cluster, words: &str, times: usize, report: &mut Report) -> Result<()> {
     if times == 0 {
         return Ok(());
     }
     let operator = Operator::of(cluster.env());
     let (mut faults, mut acknowledged) = (0, 0);
-    for (kind, placed) in KINDS {
+    for (kind, placed) in KINDS.into_iter().filter(|(kind, _)| kind.to_string().contains(words)) {
         for beside in if placed { vec![false, true] } else { vec![false] } {
             let place = match (placed, beside) {
                 (false, _) => "",

@@ -6,6 +6,7 @@ mod failover;
 mod faults;
 mod figures;
 mod group;
+mod rejoin;
 mod rest;
 mod swap;
 mod throughput;
@@ -29,6 +30,8 @@ enum Part {
     Rest,
     /// Killed primaries.
     Kills,
+    /// Members that come back with their data, and with a copy.
+    Rejoins,
     /// Switchovers.
     Switchovers,
     /// Modules swapped through a ConfigMap.
@@ -50,6 +53,12 @@ struct Arguments {
     /// How many times the primary is killed.
     #[arg(long, default_value_t = 20)]
     kills: usize,
+    /// How many times a former primary comes back, and a replica is rebuilt.
+    #[arg(long, default_value_t = 5)]
+    rejoins: usize,
+    /// How much data there is then, in MiB.
+    #[arg(long, default_value_t = 512)]
+    rejoin_mib: usize,
     /// How many switchovers are made.
     #[arg(long, default_value_t = 10)]
     switchovers: usize,
@@ -59,6 +68,9 @@ struct Arguments {
     /// How many times each further kind of fault strikes, in each place of the operator; none if 0.
     #[arg(long, default_value_t = 3)]
     faults: usize,
+    /// Only the further kinds of faults with these words in their names, such as 'loses power'; all if not given.
+    #[arg(long, default_value = "")]
+    fault: String,
     /// How many times the primary of a group of Group Replication is killed, under each of its settings; none if 0.
     #[arg(long, default_value_t = 3)]
     group_kills: usize,
@@ -148,9 +160,12 @@ async fn in_the_lab(
         rest::measure(steps, &cluster, report).await?;
     }
     failover::kills(steps, &cluster, times(Part::Kills, arguments.kills), report).await?;
+    let rejoins = times(Part::Rejoins, arguments.rejoins);
+    rejoin::measure(steps, &cluster, rejoin::Amounts { times: rejoins, mebibytes: arguments.rejoin_mib }, report)
+        .await?;
     failover::switchovers(steps, &cluster, times(Part::Switchovers, arguments.switchovers), report).await?;
     swap::measure(steps, &cluster, policy, times(Part::Swaps, arguments.swaps), report).await?;
-    faults::measure(steps, &cluster, times(Part::Faults, arguments.faults), report).await?;
+    faults::measure(steps, &cluster, &arguments.fault, times(Part::Faults, arguments.faults), report).await?;
     let plain = Cluster::named(env, "grampus-bench", "plain");
     let lasts = Duration::from_secs(arguments.pair_seconds);
     throughput::measure(steps, &cluster, &plain, times(Part::Throughput, arguments.pairs), lasts, report).await?;
