@@ -195,7 +195,7 @@ fn follow<K>(
     let api: Api<K> = Api::all(client.clone());
     let (cache, stop) = (cache.clone(), stop.clone());
     tokio::spawn(async move {
-        let events = watcher(api, config).default_backoff().reflect(writer);
+        let events = watcher(api, config).default_backoff().modify(forget_managers).reflect(writer);
         let mut events = Box::pin(events.take_until(stop.cancelled_owned()));
         while let Some(event) = events.next().await {
             match event {
@@ -211,4 +211,10 @@ fn follow<K>(
             }
         }
     });
+}
+
+/// Who manages which field is for the API server to know: as trees of many small maps it is most of what an object takes in
+/// memory.
+fn forget_managers(object: &mut impl Resource) {
+    object.meta_mut().managed_fields = None;
 }

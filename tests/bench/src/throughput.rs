@@ -1,13 +1,14 @@
 //! What Grampus costs MySQL's own throughput: a Grampus primary against the same mysqld set up by hand with the same
 //! semi-synchronous replication, in alternating pairs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use kit::{Cluster, Load, Login, Plain, Steps, Writer};
+use kit::{Cluster, Load, Login, Member, Plain, Steps, Writer, caught_up};
 use tokio::time::sleep;
 
-use crate::figures::{Ratio, Report};
+use crate::failover;
+use crate::figures::{Amount, Ratio, Report};
 
 /// How many write at the same time: what `design` asks the figures for.
 const WRITERS: u64 = 16;
@@ -37,7 +38,7 @@ pub async fn measure(
     let step = steps.begin("throughput, by turns with a mysqld set up by hand");
     let options = format!("{OPTIONS} {}", sized(cluster).await?);
     let by_hand = Plain::raise_with(plain, &options, &crate::resources()).await?;
-    let ratios = async {
+    let sides = async {
         by_hand.replicate().await?;
         by_hand.members[0]
             .run(&[
@@ -45,20 +46,53 @@ pub async fn measure(
                 "SET GLOBAL rpl_semi_sync_source_enabled=ON",
             ])
             .await?;
-        let mut ratios = Vec::new();
+        let (mut ours, mut theirs) = (Side::default(), Side::default());
         for number in 1..=pairs {
             step.tell(&format!("{number} of {pairs}"));
-            let ours = rows(primary(cluster).await?, lasts).await?;
-            let theirs = rows(by_hand.login(0), lasts).await?;
-            ratios.push(ours / theirs);
+            ours.rows.push(rows(primary(cluster).await?, lasts).await?);
+            let leader = cluster.member(&cluster.primary().await?).await?;
+            ours.behind.push(settle(&leader, &cluster.members().await?).await?);
+            theirs.rows.push(rows(by_hand.login(0), lasts).await?);
+            theirs.behind.push(settle(&by_hand.members[0], &by_hand.members).await?);
         }
-        Ok::<_, anyhow::Error>(ratios)
+        Ok::<_, anyhow::Error>((ours, theirs))
     };
-    let ratios = ratios.await;
+    let sides = sides.await;
     by_hand.remove().await?;
-    report.ratio(Ratio::of("rows a second, Grampus's primary ÷ the same mysqld by hand", ratios?));
+    let (ours, theirs) = sides?;
+    let ratios = ours.rows.iter().zip(&theirs.rows).map(|(ours, theirs)| ours / theirs);
+    report.ratio(Ratio::of("rows a second, Grampus's primary ÷ the same mysqld by hand", ratios.collect()));
+    ours.tell("Grampus", report);
+    theirs.tell("by hand", report);
     step.done();
     Ok(())
+}
+
+/// What was measured of one of the two.
+#[derive(Default)]
+struct Side {
+    /// Rows a second.
+    rows: Vec<f64>,
+    /// How long its replicas took afterwards to apply what they had received.
+    behind: Vec<Duration>,
+}
+
+impl Side {
+    fn tell(mut self, whose: &str, report: &mut Report) {
+        self.rows.sort_by(f64::total_cmp);
+        let (least, most) =
+            (self.rows.first().copied().unwrap_or_default(), self.rows.last().copied().unwrap_or_default());
+        let value = format!("{least:.0} to {most:.0}");
+        report.amount(Amount { what: format!("  rows a second, {whose}"), value });
+        report.add(&format!("its replicas caught up afterwards, {whose}"), self.behind);
+    }
+}
+
+/// Replicas may be behind by now, and what they still apply would be taken from whoever is measured next.
+async fn settle(primary: &Member, members: &[Member]) -> Result<Duration> {
+    let began = Instant::now();
+    caught_up(primary, members, failover::WHOLE).await?;
+    Ok(began.elapsed())
 }
 
 /// The primary itself: a Service in between would be measured too.

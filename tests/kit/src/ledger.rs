@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use crate::cluster::ask_all;
 use crate::{Cluster, Member, eventually};
 
-/// How long members may take to catch up before they are compared.
-const CATCH_UP: Duration = Duration::from_secs(60);
+/// How long members may take to catch up before they are compared: a kubelet lets a container that ended often wait for up to
+/// five minutes before it starts it again.
+const CATCH_UP: Duration = Duration::from_secs(360);
 
 /// What became of a row, as its writer knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl Ledger {
         ensure!(!members.is_empty(), "{} has no members to check", cluster.name);
         let primary = cluster.primary().await?;
         let primary = members.iter().find(|member| member.name == primary).context("the primary has no address")?;
-        let gtids = caught_up(primary, &members).await?;
+        let gtids = caught_up(primary, &members, CATCH_UP).await?;
         let database = cluster.application().await?.database.context("the application has no database")?;
         let mut verdict = Verdict {
             members: Vec::new(),
@@ -212,12 +213,15 @@ impl Verdict {
 }
 
 /// Waits until every member has what the primary has. Says what a member has beyond that.
-async fn caught_up(primary: &Member, members: &[Member]) -> Result<Vec<String>> {
+///
+/// # Errors
+/// One does not catch up within the limit.
+pub async fn caught_up(primary: &Member, members: &[Member], limit: Duration) -> Result<Vec<String>> {
     let mut beyond = Vec::new();
     let executed: String = primary.ask("SELECT @@GLOBAL.gtid_executed").await?;
     let executed = executed.replace(char::is_whitespace, "");
     let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', 5)");
-    eventually("every member to have what the primary has", CATCH_UP, || async {
+    eventually("every member to have what the primary has", limit, || async {
         let answers: Vec<i64> = ask_all(members, &wait).await?;
         Ok(answers.iter().all(|answer| *answer == 0).then_some(()))
     })

@@ -33,7 +33,7 @@ pub use bucket::Bucket;
 pub use cluster::{Cluster, Member, Operated, ask_all};
 pub use environment::Environment;
 pub use image::optimised;
-pub use ledger::{Ledger, Outage, Verdict};
+pub use ledger::{Ledger, Outage, Verdict, caught_up};
 pub use monitor::{Monitor, Reads};
 pub use operator::{LogLine, OPERATOR_NAMESPACE, Operator};
 pub use plain::Plain;
