@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets everything the lab needs: Debian packages, the Kubernetes programs built from Go modules, a
-# real MySQL (as an image and runnable on this machine), and a pause program; and what a policy in C
-# is built with. `setup.sh opa` gets only the policy server that the bench compares with, and prints
+# real MySQL (as an image and runnable on this machine), and a pause program; what a policy in C is
+# built with; and the tool that opens an encrypted backup by hand. `setup.sh opa` gets only the policy server that the bench compares with, and prints
 # where it is.
 #
 # Run it as often as you like: what is there already is left alone. It writes to $GRAMPUS_CACHE and
@@ -41,6 +41,7 @@ wanted_packages='
 /usr/bin/mmdebstrap        mmdebstrap
 /usr/bin/patchelf          patchelf
 /usr/bin/clang             clang
+/usr/bin/age               age
 /usr/bin/wasm-ld           lld
 /usr/include/wasm32-wasi   wasi-libc
 '

@@ -15,11 +15,13 @@ mod segment;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use backup::encryption::Recipients;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use topology::gtid::GtidSet;
 use wire::{ARCHIVE_ORDER_LASTS_MS, ArchiveAnswer, ArchiveAsk, ArchiveCall, ArchiveOrder, ArchiveState, WIRE_VERSION};
 
+use crate::backups::recipients_of;
 use crate::member::Member;
 use crate::sql::{PROMPT, facts};
 
@@ -44,8 +46,15 @@ pub struct Archiving {
 /// An order, and when it was last given.
 #[derive(Debug, Clone)]
 struct Ordered {
-    order: Arc<ArchiveOrder>,
+    task: Arc<Task>,
     at: Instant,
+}
+
+/// What is to be archived, and for whom it is encrypted, if it is.
+#[derive(Debug)]
+struct Task {
+    order: ArchiveOrder,
+    recipients: Option<Recipients>,
 }
 
 impl Archiving {
@@ -70,16 +79,21 @@ pub async fn answer(member: &Arc<Member>, call: ArchiveCall) -> ArchiveAnswer {
         }
         ArchiveAsk::Look { covered: None } => {}
         ArchiveAsk::Look { covered: Some(covered) } => lacks = purged(member).await.ok().map(|p| p.subtract(&covered)),
-        ArchiveAsk::Keep(order) => match may_archive(member, &order) {
-            Ok(()) => {
-                let ordered = Ordered { order: Arc::from(order), at: Instant::now() };
-                member.archiving.order.send_replace(Some(ordered));
-            }
+        ArchiveAsk::Keep(order) => refused = keep(member, *order, None).err(),
+        ArchiveAsk::KeepEncrypted { order, recipients } => match recipients_of(&recipients) {
+            Ok(recipients) => refused = keep(member, *order, Some(recipients)).err(),
             Err(why) => refused = Some(why),
         },
         ArchiveAsk::Stop => drop(member.archiving.order.send_replace(None)),
     }
     ArchiveAnswer { wire: WIRE_VERSION, lacks, state: member.archiving.state(), refused }
+}
+
+fn keep(member: &Member, order: ArchiveOrder, recipients: Option<Recipients>) -> Result<(), String> {
+    may_archive(member, &order)?;
+    let ordered = Ordered { task: Arc::new(Task { order, recipients }), at: Instant::now() };
+    member.archiving.order.send_replace(Some(ordered));
+    Ok(())
 }
 
 /// What mysqld holds without having a log of it.
@@ -106,10 +120,10 @@ fn may_archive(member: &Member, order: &ArchiveOrder) -> Result<(), String> {
 }
 
 /// The order that is to be obeyed now, if one is.
-fn in_force(member: &Member) -> Option<Arc<ArchiveOrder>> {
+fn in_force(member: &Member) -> Option<Arc<Task>> {
     let ordered = member.archiving.order.borrow().clone()?;
     let lasts = ordered.at.elapsed() < Duration::from_millis(ARCHIVE_ORDER_LASTS_MS);
-    (lasts && may_archive(member, &ordered.order).is_ok()).then_some(ordered.order)
+    (lasts && may_archive(member, &ordered.task.order).is_ok()).then_some(ordered.task)
 }
 
 /// Archives whenever it is ordered. Runs until the agent ends.
@@ -136,10 +150,10 @@ pub async fn run(member: Arc<Member>) {
 
 async fn while_ordered(member: &Arc<Member>) {
     let mut pause = RETRY;
-    while let Some(order) = in_force(member).filter(|_| !member.ending.is_cancelled()) {
+    while let Some(task) = in_force(member).filter(|_| !member.ending.is_cancelled()) {
         let began = Instant::now();
         member.archiving.tell(|state| state.active = true);
-        match attempt::run(member, &order).await {
+        match attempt::run(member, &task).await {
             Ok(()) => continue,
             Err(why) => {
                 let problem = format!("{why:#}");

@@ -11,9 +11,10 @@ pub use copy::check_room;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use backup::encryption::{self, Recipients};
 use backup::manifest::{FORMAT, Gtids, Manifest, Method, Origin};
 use backup::store::Patience;
-use backup::write::Pace;
+use backup::write::Manner;
 use backup::{Progress, Store};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -65,12 +66,19 @@ pub fn answer(member: &Arc<Member>, call: BackupCall) -> BackupAnswer {
     let refused = if call.wire == WIRE_VERSION {
         match call.ask {
             BackupAsk::Look => None,
-            BackupAsk::Begin(order) => begin(member, *order).err(),
+            BackupAsk::Begin(order) => begin(member, *order, None).err(),
+            BackupAsk::BeginEncrypted { order, recipients } => match recipients_of(&recipients) {
+                Ok(recipients) => begin(member, *order, Some(recipients)).err(),
+                Err(why) => Some(why),
+            },
             BackupAsk::Abort { id } => {
                 if let Some(current) = member.backups.lock().as_ref().filter(|current| current.id == id) {
                     current.abort.cancel();
                 }
                 None
+            }
+            BackupAsk::Unknown => {
+                Some("this agent is of an earlier release and does not know this question".to_owned())
             }
         }
     } else {
@@ -79,7 +87,15 @@ pub fn answer(member: &Arc<Member>, call: BackupCall) -> BackupAnswer {
     BackupAnswer { wire: WIRE_VERSION, job: member.backups.job(), refused }
 }
 
-fn begin(member: &Arc<Member>, order: BackupOrder) -> Result<(), String> {
+/// Public keys as an order has them. Nothing is done by an order for nobody, or for a key that is none.
+///
+/// # Errors
+/// Which line is none.
+pub fn recipients_of(recipients: &[String]) -> Result<Recipients, String> {
+    Recipients::parse(&recipients.join("\n")).map_err(|why| format!("the order's public keys: {why}"))
+}
+
+fn begin(member: &Arc<Member>, order: BackupOrder, recipients: Option<Recipients>) -> Result<(), String> {
     let mut current = member.backups.lock();
     match &*current {
         Some(known) if known.id == order.id => return Ok(()),
@@ -98,10 +114,10 @@ fn begin(member: &Arc<Member>, order: BackupOrder) -> Result<(), String> {
     drop(current);
     let member = Arc::clone(member);
     tokio::spawn(async move {
-        tracing::info!(id = order.id, path = order.path, "making a backup");
+        tracing::info!(id = order.id, path = order.path, encrypted = recipients.is_some(), "making a backup");
         let made = tokio::spawn({
             let member = Arc::clone(&member);
-            async move { make(&member, &order, &progress, &abort).await }
+            async move { make(&member, &order, recipients.as_ref(), &progress, &abort).await }
         });
         let made = made.await.unwrap_or_else(|why| Err(anyhow::anyhow!("the agent has a defect: {why}")));
         let ended = match made {
@@ -124,12 +140,13 @@ fn begin(member: &Arc<Member>, order: BackupOrder) -> Result<(), String> {
 async fn make(
     member: &Arc<Member>,
     order: &BackupOrder,
+    recipients: Option<&Recipients>,
     progress: &Arc<Progress>,
     abort: &CancellationToken,
 ) -> anyhow::Result<BackupSummary> {
     let store = Store::open(&order.store, Patience::default())?;
     remove_copy(member).await?;
-    let made = copy_and_send(member, order, &store, progress, abort).await;
+    let made = copy_and_send(member, order, recipients, &store, progress, abort).await;
     remove_copy(member).await?;
     made
 }
@@ -143,6 +160,7 @@ async fn remove_copy(member: &Member) -> anyhow::Result<()> {
 async fn copy_and_send(
     member: &Arc<Member>,
     order: &BackupOrder,
+    recipients: Option<&Recipients>,
     store: &Store,
     progress: &Arc<Progress>,
     abort: &CancellationToken,
@@ -151,10 +169,10 @@ async fn copy_and_send(
     member.backups.stage("copying");
     let copied = copy::copy(member, abort).await?;
     member.backups.stage("sending");
-    let pace = Pace { bytes_per_second: order.bytes_per_second, ..Pace::default() };
-    let config = &member.config;
+    let manner = Manner { bytes_per_second: order.bytes_per_second, recipients, ..Manner::default() };
+    let (config, encryption) = (&member.config, recipients.map(Recipients::encryption));
     let manifest = |content| Manifest {
-        format: FORMAT,
+        format: encryption::format(FORMAT, encryption.as_ref()),
         id: order.id.clone(),
         method: Method::Clone,
         cluster: Origin {
@@ -170,10 +188,11 @@ async fn copy_and_send(
         gtids: Gtids { at_least: copied.at_least, at_most: copied.at_most },
         began_at,
         ended_at: Timestamp::now(),
+        encryption,
         content,
     };
     let dir = config.backup_datadir();
-    let (manifest, sum) = backup::write::write(store, &order.path, &dir, pace, progress, abort, manifest).await?;
+    let (manifest, sum) = backup::write::write(store, &order.path, &dir, manner, progress, abort, manifest).await?;
     let unix_ms = |time: Timestamp| u64::try_from(time.as_millisecond()).unwrap_or(0);
     Ok(BackupSummary {
         gtids: manifest.gtids.at_least,

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use backup::archive::Archive;
+use backup::keys::Identities;
 use backup::manifest::Manifest;
 use backup::store::Patience;
-use backup::{Error, Progress, Store, find, layout, read};
+use backup::{Error, Keys, Progress, Store, find, layout, read};
 use tokio::process::Command;
 use topology::facts::{JobKind, JobState};
 use wire::{BackupSource, RecoveryTarget};
@@ -76,18 +77,28 @@ async fn fetch_and_adopt(
     let new = config.new_datadir();
     stage(member, "reading the manifest");
     let store = Store::open(&source.store, Patience::default())?;
+    let keys = keys(source)?;
     let (path, manifest, onward) = beginning(&store, source, target).await?;
+    keys.open(&path, manifest.encryption.as_ref())?;
     let version = version(member).await?;
     manifest.fits(&version, config.lower_case_table_names.unwrap_or(0)).map_err(anyhow::Error::msg)?;
     if let Some(onward) = &onward {
         stage(member, "reading the archive");
-        onward.check(&manifest).await?;
+        onward.check(&manifest, &keys).await?;
     }
     check_room(&config.data, manifest.content.bytes)?;
     durable::remove_tree(&new)?;
-    fetch(member, &store, &path, &manifest, &new).await?;
+    fetch(member, &store, &path, &manifest, &keys, &new).await?;
     stage(member, "adopting the data");
-    adopt(member, &manifest, &new, onward.as_ref()).await
+    adopt(member, &manifest, &new, onward.as_ref(), &keys).await
+}
+
+/// What there is to open with.
+fn keys(source: &BackupSource) -> anyhow::Result<Keys> {
+    let Some(keys) = &source.keys else { return Ok(Keys::default()) };
+    let identities = Identities::parse(&keys.identities.0).map_err(anyhow::Error::msg);
+    let identities = identities.with_context(|| format!("Secret {}, key identities", keys.secret))?;
+    Ok(Keys { secret: Some(keys.secret.clone()), identities })
 }
 
 /// The backup that it begins with, where that is, and how it goes on from there, if it does.
@@ -121,11 +132,12 @@ async fn fetch(
     store: &Store,
     path: &str,
     manifest: &Manifest,
+    keys: &Keys,
     into: &Path,
 ) -> anyhow::Result<()> {
     let progress = Arc::<Progress>::default();
     let mut tick = tokio::time::interval(PROGRESS);
-    let reading = read::read(store, path, manifest, into, &progress, &member.ending);
+    let reading = read::read(store, path, manifest, keys, into, &progress, &member.ending);
     tokio::pin!(reading);
     loop {
         tokio::select! {
@@ -157,6 +169,7 @@ async fn adopt(
     manifest: &Manifest,
     datadir: &Path,
     onward: Option<&Onward>,
+    keys: &Keys,
 ) -> anyhow::Result<()> {
     let runtime = member.config.runtime.join("job");
     std::fs::create_dir_all(&runtime)?;
@@ -185,7 +198,7 @@ async fn adopt(
         let executed = sql::facts::gtids(&executed)?;
         manifest.holds(&executed).map_err(anyhow::Error::msg)?;
         if let Some(onward) = onward {
-            onward.go(member, &mut session, manifest, &executed).await?;
+            onward.go(member, &mut session, manifest, keys, &executed).await?;
             stage(member, "adopting the data");
         }
         // After what was replayed, which may have changed the accounts too.

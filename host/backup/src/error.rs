@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::manifest::FORMAT;
+use crate::encryption::FORMAT;
 
 /// Why a backup could not be made or used. Every one names the object it is about.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,16 @@ pub enum Error {
         /// Which.
         object: String,
         /// How that shows.
+        problem: String,
+    },
+    /// It is encrypted, and cannot be opened with what there is.
+    #[error("{object} is encrypted for {recipients}, and {problem}")]
+    Locked {
+        /// The backup, or the segment's bytes.
+        object: String,
+        /// The public keys for which it is.
+        recipients: String,
+        /// What was tried, and what would help. Never a secret key.
         problem: String,
     },
     /// The archive of the binary log does not lead on over this entry.

@@ -76,6 +76,11 @@ pub fn log_data(sequence: u64, member: &str, nonce: &str) -> String {
     format!("data/{sequence:012}-{member}-{nonce}.binlog.zst")
 }
 
+/// The same where they are encrypted.
+pub fn encrypted(data: &str) -> String {
+    format!("{data}.age")
+}
+
 /// What a path of a backup must look like, whoever wrote it.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! The archive of a cluster's binary log: a chain of segments, each with an entry that says what is in it.
 //!
-//! A segment's bytes, once decompressed, are a binary log file by themselves: the magic number, a format description,
+//! A segment's bytes, once decrypted where they are encrypted, and decompressed, are a binary log file by themselves: the magic number, a format description,
 //! `Previous_gtids`, then whole transactions as the server sent them, in the order in which they were committed. Its
 //! entry is written last and only where there is none of that number: **a segment without an entry does not exist**, and two
 //! who write at once cannot fork the chain.
@@ -18,11 +18,13 @@ use serde::{Deserialize, Serialize};
 use topology::gtid::GtidSet;
 use uuid::Uuid;
 
+use crate::encryption::{self, Encryption};
 use crate::error::Error;
 use crate::layout;
 use crate::manifest::sha256;
 
-/// The format that this release writes, and the highest that it reads.
+/// The format that this release writes where nothing is encrypted. The highest that it reads is
+/// [`encryption::FORMAT`].
 pub const FORMAT: u32 = 1;
 
 /// The number of a chain's first segment.
@@ -32,7 +34,7 @@ pub const FIRST: u64 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// [`FORMAT`] of whoever wrote it.
+    /// [`FORMAT`], or [`encryption::FORMAT`], of whoever wrote it.
     pub format: u32,
     /// Its number: one more than that of the segment before, [`FIRST`] for the first.
     pub sequence: u64,
@@ -63,7 +65,10 @@ pub struct Entry {
     pub size: u64,
     /// The SHA-256 of the stored bytes, in hexadecimal.
     pub sha256: String,
-    /// How many bytes they are once decompressed.
+    /// For whom they are encrypted, if they are. Each segment says it for itself: a chain may have both kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    /// How many bytes they are once decrypted and decompressed.
     pub bytes: u64,
     /// How many transactions there are.
     pub transactions: u64,
@@ -128,7 +133,7 @@ impl Entry {
             return Err(damaged(format!("its SHA-256 is {found}, and its second line says {:?}", seal.sha256)));
         }
         let format: Format = serde_json::from_slice(line).map_err(|why| damaged(why.to_string()))?;
-        if format.format > FORMAT {
+        if format.format > encryption::FORMAT {
             return Err(Error::Format { object, found: format.format });
         }
         let entry: Self = serde_json::from_slice(line).map_err(|why| damaged(why.to_string()))?;

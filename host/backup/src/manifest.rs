@@ -1,7 +1,7 @@
 //! The manifest: what a backup holds, and how every part of it is known to be whole.
 //!
 //! It outlives the release that wrote it: fields may be added and are ignored by those who do not know them, and one
-//! that cannot be ignored comes with another [`FORMAT`]. Pure.
+//! that cannot be ignored comes with another [`FORMAT`], as encryption does. Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,19 @@ use sha2::{Digest, Sha256};
 use topology::gtid::GtidSet;
 use uuid::Uuid;
 
+use crate::encryption::{self, Encryption};
 use crate::error::Error;
 use crate::layout;
 
-/// The format that this release writes, and the highest that it reads.
+/// The format that this release writes where nothing is encrypted. The highest that it reads is
+/// [`encryption::FORMAT`].
 pub const FORMAT: u32 = 1;
 
 /// What a backup holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// [`FORMAT`] of whoever wrote it.
+    /// [`FORMAT`], or [`encryption::FORMAT`], of whoever wrote it.
     pub format: u32,
     /// What the backup is known by.
     pub id: String,
@@ -45,6 +47,9 @@ pub struct Manifest {
     pub began_at: Timestamp,
     /// When its last part was in the store.
     pub ended_at: Timestamp,
+    /// For whom the parts are encrypted, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// What is in the parts.
     pub content: Content,
 }
@@ -99,7 +104,7 @@ pub struct Content {
     pub bytes: u64,
     /// How large the parts are together, in bytes.
     pub stored_bytes: u64,
-    /// The parts, in order: together a tar archive, compressed with zstd.
+    /// The parts, in order: together a tar archive, compressed with zstd and then, where that is said, encrypted.
     pub parts: Vec<Part>,
 }
 
@@ -137,7 +142,7 @@ impl Manifest {
             return Err(damaged(format!("its SHA-256 is {found}, and {} says {expected:?}", layout::MANIFEST_SUM)));
         }
         let format: Format = serde_json::from_slice(text).map_err(|why| damaged(why.to_string()))?;
-        if format.format > FORMAT {
+        if format.format > encryption::FORMAT {
             return Err(Error::Format { object, found: format.format });
         }
         let manifest: Self = serde_json::from_slice(text).map_err(|why| damaged(why.to_string()))?;

@@ -1,4 +1,5 @@
-//! A directory as a stream of parts: tar, zstd, SHA-256. It blocks, and belongs on a thread of its own.
+//! A directory as a stream of parts: tar, zstd, age where that is asked for, SHA-256. It blocks, and belongs on a thread of
+//! its own.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -10,6 +11,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use zstd::stream::raw::CParameter;
 
+use crate::cipher::Encrypting;
+use crate::encryption::Recipients;
 use crate::manifest::Part;
 use crate::progress::Progress;
 
@@ -58,8 +61,15 @@ pub fn measure(dir: &Path) -> io::Result<Contents> {
 ///
 /// # Errors
 /// Whatever the file system says; a broken pipe where the receiver is gone.
-pub fn pack(dir: &Path, size: usize, parts: mpsc::Sender<Packed>, progress: &Arc<Progress>) -> io::Result<Contents> {
-    let mut encoder = zstd::Encoder::new(Sink { buffer: Vec::with_capacity(size), size, parts }, LEVEL)?;
+pub fn pack(
+    dir: &Path,
+    size: usize,
+    recipients: Option<&Recipients>,
+    parts: mpsc::Sender<Packed>,
+    progress: &Arc<Progress>,
+) -> io::Result<Contents> {
+    let sink = Sink { buffer: Vec::with_capacity(size), size, parts };
+    let mut encoder = zstd::Encoder::new(Encrypting::new(sink, recipients)?, LEVEL)?;
     // As many as the limit of the container leaves room for; one compresses on this thread.
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
     if threads > 1 {
@@ -81,7 +91,7 @@ pub fn pack(dir: &Path, size: usize, parts: mpsc::Sender<Packed>, progress: &Arc
         contents.files += 1;
         contents.bytes += header.size()?;
     }
-    let mut sink = archive.into_inner()?.finish()?;
+    let mut sink = archive.into_inner()?.finish()?.finish()?;
     sink.send()?;
     Ok(contents)
 }

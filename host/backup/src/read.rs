@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
+use crate::keys::Keys;
 use crate::layout;
 use crate::manifest::{Manifest, Part, sha256};
 use crate::progress::Progress;
@@ -42,20 +43,22 @@ pub async fn manifest(store: &Store, path: &str, expected_sum: Option<&str>) -> 
 /// Fills `into`, which must not exist, with what the backup holds. Progress is in bytes of the store.
 ///
 /// # Errors
-/// Any of [`Error`]; what `into` holds is then of no use to anybody.
+/// Any of [`Error`]; what `into` holds is then of no use to anybody. [`Error::Locked`] before anything is fetched.
 pub async fn read(
     store: &Store,
     path: &str,
     manifest: &Manifest,
+    keys: &Keys,
     into: &Path,
     progress: &Arc<Progress>,
     abort: &CancellationToken,
 ) -> Result<(), Error> {
+    keys.open(path, manifest.encryption.as_ref())?;
     progress.expect(manifest.content.stored_bytes);
     let (sender, receiver) = mpsc::channel(1);
     let unpacking = {
-        let into = into.to_owned();
-        tokio::task::spawn_blocking(move || unpack(receiver, &into))
+        let (into, identities) = (into.to_owned(), manifest.encryption.as_ref().map(|_| keys.identities.clone()));
+        tokio::task::spawn_blocking(move || unpack(receiver, identities.as_ref(), &into))
     };
     let fetched = tokio::select! {
         fetched = fetch(store, path, &manifest.content.parts, sender, progress) => fetched,

@@ -9,6 +9,7 @@ use topology::gtid::GtidSet;
 use wire::RecoveryTarget;
 
 use crate::error::Error;
+use crate::keys::Keys;
 use crate::log::{self, Entry};
 use crate::manifest::Manifest;
 
@@ -93,6 +94,15 @@ pub fn check(archive: &str, manifest: &Manifest, entries: &[Entry], target: &Rec
         RecoveryTarget::BeforeGtid { gtid } if gtid.is_subset_of(&manifest.gtids.at_most) => Ok(()),
         _ => ends_within(archive, manifest, last, target),
     }
+}
+
+/// Whether every segment can be opened that is replayed whatever the backup turns out to hold.
+///
+/// # Errors
+/// [`Error::Locked`], naming the segment's bytes.
+pub fn opened(archive: &str, manifest: &Manifest, entries: &[Entry], keys: &Keys) -> Result<(), Error> {
+    let needed = log::plan(archive, entries, &manifest.gtids.at_most)?.replay;
+    needed.into_iter().try_for_each(|entry| keys.open(&entry.data(archive), entry.encryption.as_ref()))
 }
 
 fn ends_of<'a>(archive: &str, manifest: &Manifest, entries: &'a [Entry]) -> Result<(&'a Entry, &'a Entry), Error> {

@@ -6,15 +6,19 @@ use std::path::Path;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::cipher::Decrypting;
+use crate::keys::Identities;
 use crate::pack::Contents;
 
-/// Makes the directory and fills it, until the sender goes away.
+/// Makes the directory and fills it, until the sender goes away. With identities the parts are an age file.
 ///
 /// # Errors
-/// Whatever the file system says, or an archive with something in it that no data directory has.
-pub fn unpack(parts: mpsc::Receiver<Bytes>, into: &Path) -> io::Result<Contents> {
+/// Whatever the file system says, or an archive with something in it that no data directory has. Where it cannot be opened
+/// there is no directory either.
+pub fn unpack(parts: mpsc::Receiver<Bytes>, identities: Option<&Identities>, into: &Path) -> io::Result<Contents> {
+    let source = Decrypting::new(Source { parts, current: Bytes::new() }, identities)?;
     std::fs::create_dir(into)?;
-    let mut archive = tar::Archive::new(zstd::Decoder::new(Source { parts, current: Bytes::new() })?);
+    let mut archive = tar::Archive::new(zstd::Decoder::new(source)?);
     let mut contents = Contents::default();
     for entry in archive.entries()? {
         let mut entry = entry?;
@@ -30,7 +34,7 @@ pub fn unpack(parts: mpsc::Receiver<Bytes>, into: &Path) -> io::Result<Contents>
             return Err(io::Error::other(format!("{:?} in it leads out of the directory", entry.path()?)));
         }
     }
-    // What follows the archive's end, the rest of the compressed frame, has its own checks.
+    // What follows the archive's end, the rest of the compressed frame and of an age file, has its own checks.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(contents)
 }

@@ -15,9 +15,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::encryption::Recipients;
 use crate::error::Error;
 use crate::layout;
 use crate::manifest::{Content, Manifest, Part};
+use crate::pace::Bucket;
 use crate::pack::{self, Packed};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -34,26 +36,18 @@ const CLEANING: Duration = Duration::from_secs(15);
 
 /// How a directory is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct Manner<'a> {
     /// The size of a part in bytes.
     pub part: usize,
     /// How many bytes a second are sent at most, on average. None for no limit.
     pub bytes_per_second: Option<u64>,
+    /// For whom it is encrypted. None for whoever reads the store.
+    pub recipients: Option<&'a Recipients>,
 }
 
-impl Pace {
-    /// When something may be sent, after so many bytes.
-    fn due(self, began: Instant, sent: u64) -> Instant {
-        match self.bytes_per_second {
-            Some(rate) if rate > 0 => began + Duration::from_secs_f64(sent as f64 / rate as f64),
-            _ => began,
-        }
-    }
-}
-
-impl Default for Pace {
+impl Default for Manner<'_> {
     fn default() -> Self {
-        Self { part: PART, bytes_per_second: None }
+        Self { part: PART, bytes_per_second: None, recipients: None }
     }
 }
 
@@ -65,14 +59,14 @@ pub async fn write(
     store: &Store,
     path: &str,
     dir: &Path,
-    pace: Pace,
+    manner: Manner<'_>,
     progress: &Arc<Progress>,
     abort: &CancellationToken,
     manifest: impl FnOnce(Content) -> Manifest,
 ) -> Result<(Manifest, String), Error> {
     layout::check_path(path).map_err(Error::Access)?;
     let written = tokio::select! {
-        written = clean_and_send(store, path, dir, pace, progress, manifest) => written,
+        written = clean_and_send(store, path, dir, manner, progress, manifest) => written,
         () = abort.cancelled() => Err(Error::Aborted),
     };
     if written.is_err() {
@@ -86,21 +80,21 @@ async fn clean_and_send(
     store: &Store,
     path: &str,
     dir: &Path,
-    pace: Pace,
+    manner: Manner<'_>,
     progress: &Arc<Progress>,
     manifest: impl FnOnce(Content) -> Manifest,
 ) -> Result<(Manifest, String), Error> {
     store.remove_unfinished(path).await?;
     let (sender, receiver) = mpsc::channel(1);
     let packing = {
-        let (dir, progress) = (dir.to_owned(), Arc::clone(progress));
+        let (dir, progress, recipients) = (dir.to_owned(), Arc::clone(progress), manner.recipients.cloned());
         tokio::task::spawn_blocking(move || {
             progress.expect(pack::measure(&dir)?.bytes);
-            pack::pack(&dir, pace.part, sender, &progress)
+            pack::pack(&dir, manner.part, recipients.as_ref(), sender, &progress)
         })
     };
     // What was not packed is not sent; if sending fails the receiver goes, and packing ends by itself.
-    let sent = send(store, path, pace, receiver).await;
+    let sent = send(store, path, Bucket::new(manner.bytes_per_second), receiver).await;
     let packed = packing.await.map_err(|why| Error::file("packing", std::io::Error::other(why)))?;
     let parts = sent?;
     let contents = packed.map_err(|why| Error::file(format!("packing {}", dir.display()), why))?;
@@ -112,17 +106,19 @@ async fn clean_and_send(
     Ok((manifest, sum))
 }
 
-async fn send(store: &Store, path: &str, pace: Pace, mut packed: mpsc::Receiver<Packed>) -> Result<Vec<Part>, Error> {
-    let began = Instant::now();
-    let mut sent = 0;
+async fn send(
+    store: &Store,
+    path: &str,
+    mut bucket: Bucket,
+    mut packed: mpsc::Receiver<Packed>,
+) -> Result<Vec<Part>, Error> {
     let mut parts = Vec::new();
     let mut under_way: FuturesUnordered<BoxFuture<'_, Result<(), Error>>> = FuturesUnordered::new();
     loop {
         tokio::select! {
             next = packed.recv(), if under_way.len() < SENT_AT_ONCE => {
                 let Some(Packed { part, bytes }) = next else { break };
-                let (object, not_before) = (layout::part(path, parts.len()), pace.due(began, sent));
-                sent += part.size;
+                let (object, not_before) = (layout::part(path, parts.len()), bucket.take(Instant::now(), part.size));
                 parts.push(part);
                 let put = async move {
                     tokio::time::sleep_until(not_before).await;

@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
 
+#[path = "stores/encrypted.rs"]
+mod encrypted;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -15,8 +18,8 @@ use backup::archive::{Appended, Archive};
 use backup::log::{self, Entry};
 use backup::manifest::{Content, FORMAT, Gtids, Manifest, Method, Origin, Server};
 use backup::store::Patience;
-use backup::write::Pace;
-use backup::{Error, Progress, Store, layout, read};
+use backup::write::Manner;
+use backup::{Error, Keys, Progress, Store, layout, read};
 use bytes::Bytes;
 use lab::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use tempfile::TempDir;
@@ -27,7 +30,7 @@ const BUCKET: &str = "shop";
 const PATH: &str = "store/shop/full/20261127T135000Z-4be0643f-shop-2";
 
 /// Small parts, so that little data makes many of them.
-const PACE: Pace = Pace { part: 64 << 10, bytes_per_second: None };
+const MANNER: Manner = Manner { part: 64 << 10, bytes_per_second: None, recipients: None };
 
 /// A store that is gone is to be noticed while a test runs.
 const PATIENCE: Patience = Patience { retry: Duration::from_secs(2), request: Duration::from_secs(2) };
@@ -141,18 +144,20 @@ fn manifest(content: Content) -> Manifest {
         },
         began_at: "2026-11-27T13:50:00Z".parse().unwrap(),
         ended_at: "2026-11-27T13:50:07Z".parse().unwrap(),
+        encryption: None,
         content,
     }
 }
 
 async fn write(store: &Store, dir: &Path) -> Result<(Manifest, String), Error> {
-    backup::write::write(store, PATH, dir, PACE, &Arc::default(), &CancellationToken::new(), manifest).await
+    backup::write::write(store, PATH, dir, MANNER, &Arc::default(), &CancellationToken::new(), manifest).await
 }
 
 /// Reads the backup into a directory that did not exist.
 async fn restore(store: &Store, into: &Path) -> Result<Manifest, Error> {
     let manifest = read::manifest(store, PATH, None).await?;
-    read::read(store, PATH, &manifest, into, &Arc::<Progress>::default(), &CancellationToken::new()).await?;
+    read::read(store, PATH, &manifest, &Keys::default(), into, &Arc::<Progress>::default(), &CancellationToken::new())
+        .await?;
     Ok(manifest)
 }
 
@@ -233,7 +238,7 @@ async fn without_a_manifest_there_is_no_backup_and_an_abort_leaves_nothing() {
         let missing = read::manifest(&store, PATH, None).await;
         assert!(matches!(missing, Err(Error::Missing { .. })), "{missing:?}");
         let (progress, abort) = (Arc::<Progress>::default(), CancellationToken::new());
-        let slow = Pace { bytes_per_second: Some(200_000), ..PACE };
+        let slow = Manner { bytes_per_second: Some(200_000), ..MANNER };
         let writing = backup::write::write(&store, PATH, source.path(), slow, &progress, &abort, manifest);
         let aborting = async {
             while place.left() == 0 {
@@ -258,7 +263,7 @@ async fn a_store_that_goes_in_the_middle_ends_it_and_one_that_comes_back_is_clea
     let (store, source) = (place.open(), data(2_000_000));
     let server = place.server.take().unwrap();
     let address: SocketAddr = server.endpoint().trim_start_matches("http://").parse().unwrap();
-    let slow = Pace { bytes_per_second: Some(200_000), ..PACE };
+    let slow = Manner { bytes_per_second: Some(200_000), ..MANNER };
     let (progress, abort) = (Arc::<Progress>::default(), CancellationToken::new());
     let writing = backup::write::write(&store, PATH, source.path(), slow, &progress, &abort, manifest);
     let killing = async {
@@ -312,8 +317,9 @@ async fn memory_does_not_grow_with_the_data() {
         fs::write(source.path().join(format!("{number}.ibd")), noise).unwrap();
     }
     drop(noise);
+    // What is encrypted takes what is not, and one layer more.
+    let (recipients, keys) = encrypted::pair();
     let before = resident();
-    let (progress, abort) = (Arc::<Progress>::default(), CancellationToken::new());
     let most = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let watching = {
         let most = Arc::clone(&most);
@@ -325,9 +331,10 @@ async fn memory_does_not_grow_with_the_data() {
         })
     };
     let work = async {
-        backup::write::write(&store, PATH, source.path(), Pace::default(), &progress, &abort, manifest).await?;
+        let manner = Manner { recipients: Some(&recipients), ..Manner::default() };
+        encrypted::write(&store, source.path(), manner).await?;
         let target = tempfile::tempdir().unwrap();
-        restore(&store, &target.path().join("new")).await
+        encrypted::restore(&store, &keys, &target.path().join("new")).await
     };
     work.await.unwrap();
     watching.abort();
@@ -355,6 +362,7 @@ fn segment(sequence: u64, member: &str, stored: &[u8]) -> Entry {
         object: layout::log_data(sequence, member, "4be0643f"),
         size: stored.len() as u64,
         sha256: backup::manifest::sha256(stored),
+        encryption: None,
         bytes: 300,
         transactions: gtids - before,
         first_commit_unix_us: 1,

@@ -20,7 +20,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use wire::{
-    ArchiveAnswer, ArchiveCall, BackupAnswer, BackupCall, Greeting, Heartbeat, Request, Response, WIRE_VERSION,
+    ArchiveAnswer, ArchiveCall, BackupAnswer, BackupAsk, BackupCall, Greeting, Heartbeat, Request, Response,
+    WIRE_VERSION,
 };
 
 /// How long a connection may be silent before it is pinged, and how long the answer may take. Shorter than
@@ -165,9 +166,17 @@ impl Connection {
     /// Asks about backups, or orders one. No time limit of its own.
     ///
     /// # Errors
-    /// Any of [`Error`]; [`Error::Status`] from an agent that is too old to know of backups.
+    /// Any of [`Error`]; [`Error::TooOld`] from an agent that does not know of backups, or of what is asked about them.
     pub async fn backup(&self, call: &BackupCall) -> Result<BackupAnswer, Error> {
-        let body = self.call(Method::POST, "/v1/backup", serde_json::to_vec(call)?.into()).await?;
+        let answer = self.call(Method::POST, "/v1/backup", serde_json::to_vec(call)?.into()).await;
+        let body = answer.map_err(|why| match (why, &call.ask) {
+            (Error::Status { status: StatusCode::NOT_FOUND, .. }, _) => Error::TooOld { what: "make backups" },
+            // Earlier ones have no word for what they do not know.
+            (Error::Status { status: StatusCode::UNPROCESSABLE_ENTITY, .. }, BackupAsk::BeginEncrypted { .. }) => {
+                Error::TooOld { what: "encrypt backups" }
+            }
+            (other, _) => other,
+        })?;
         Ok(serde_json::from_slice(&whole(body).await?)?)
     }
 

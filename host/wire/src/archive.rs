@@ -38,6 +38,13 @@ pub enum ArchiveAsk {
     },
     /// Archive, until [`ARCHIVE_ORDER_LASTS_MS`] after the last order.
     Keep(Box<ArchiveOrder>),
+    /// The same, encrypted. A word of its own, so that an agent that does not know of encryption refuses.
+    KeepEncrypted {
+        /// The order.
+        order: Box<ArchiveOrder>,
+        /// For whom: public keys of age, as in `age1…`, at least one.
+        recipients: Vec<String>,
+    },
     /// Archive no more.
     Stop,
     /// What this agent does not know. It is refused, and never asked.

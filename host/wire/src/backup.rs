@@ -26,11 +26,22 @@ pub enum BackupAsk {
     Look,
     /// Make a backup. One at a time: while another one is being made it is refused.
     Begin(Box<BackupOrder>),
+    /// The same, encrypted. A word of its own, so that an agent that does not know of encryption does not take the order up:
+    /// it would leave a field out of account, and what it wrote could be read by everybody.
+    BeginEncrypted {
+        /// The order.
+        order: Box<BackupOrder>,
+        /// For whom: public keys of age, as in `age1…`, at least one.
+        recipients: Vec<String>,
+    },
     /// End the backup of that identifier, and remove what it left in the store.
     Abort {
         /// [`BackupOrder::id`].
         id: String,
     },
+    /// What this agent does not know. It is refused, and never asked.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One backup to be made, and what its manifest has to say that the agent does not know.
@@ -129,6 +140,19 @@ pub struct BackupSource {
     /// SHA-256 of the manifest, in hexadecimal, where it is known from elsewhere than the store.
     #[serde(default)]
     pub manifest_sha256: Option<String>,
+    /// What it is opened with if it is encrypted. An agent that does not know of encryption refuses a manifest that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<BackupKeys>,
+}
+
+/// What encrypted backups are opened with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupKeys {
+    /// The Secret that they are from, for messages.
+    pub secret: String,
+    /// Secret keys of age, as `age-keygen` writes them, one a line; empty where the Secret has none.
+    pub identities: Sensitive,
 }
 
 /// How far a recovery goes beyond a full backup.

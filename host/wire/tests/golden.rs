@@ -10,13 +10,18 @@ use serde_json::{Value, json};
 use topology::facts::{DataState, JobKind, JobState, ServerState, Standing, ThreadState, VolumeTrouble};
 use topology::record::Phase;
 use wire::{
-    ArchiveAnswer, ArchiveAsk, ArchiveCall, Command, Greeting, Heartbeat, Outcome, Request, Response, WIRE_VERSION,
+    ArchiveAnswer, ArchiveAsk, ArchiveCall, BackupAsk, BackupCall, Command, Greeting, Heartbeat, Outcome, Request,
+    Response, WIRE_VERSION,
 };
 
 const HEARTBEATS: &str = include_str!("v1/heartbeats.jsonl");
 const REQUESTS: &str = include_str!("v1/requests.jsonl");
 /// Added within version 1.
 const RECOVERIES: &str = include_str!("v1/recoveries.jsonl");
+/// Added within version 1: what is said of backups, and of encrypted ones.
+const BACKUP_CALLS: &str = include_str!("v1/backup-calls.jsonl");
+const ENCRYPTED_ARCHIVES: &str = include_str!("v1/encrypted-archives.jsonl");
+const ENCRYPTED_RECOVERIES: &str = include_str!("v1/encrypted-recoveries.jsonl");
 const RESPONSES: &str = include_str!("v1/responses.jsonl");
 const ARCHIVE_CALLS: &str = include_str!("v1/archive-calls.jsonl");
 const ARCHIVE_ANSWERS: &str = include_str!("v1/archive-answers.jsonl");
@@ -80,6 +85,9 @@ fn what_version_1_said_is_understood_and_said_in_the_same_words() {
     holds::<Response>(RESPONSES);
     holds::<ArchiveCall>(ARCHIVE_CALLS);
     holds::<ArchiveAnswer>(ARCHIVE_ANSWERS);
+    holds::<BackupCall>(BACKUP_CALLS);
+    holds::<ArchiveCall>(ENCRYPTED_ARCHIVES);
+    holds::<Request>(ENCRYPTED_RECOVERIES);
 }
 
 #[test]
@@ -91,6 +99,25 @@ fn every_word_about_archives_is_in_the_documents_and_one_of_a_later_release_can_
     assert_eq!(read::<ArchiveCall>(&later).ask, ArchiveAsk::Unknown);
     let least: ArchiveAnswer = read(&json!({ "wire": 1 }));
     assert_eq!(least, ArchiveAnswer { wire: 1, lacks: None, state: None, refused: None });
+}
+
+#[test]
+fn what_is_to_be_encrypted_is_said_in_words_that_whoever_cannot_does_not_know() {
+    for word in ["look", "begin", "beginEncrypted", "abort"] {
+        assert!(BACKUP_CALLS.contains(&format!(r#""do":"{word}""#)), "{word}");
+    }
+    let later = json!({ "wire": 1, "ask": { "do": "verify", "order": {} } });
+    assert_eq!(read::<BackupCall>(&later).ask, BackupAsk::Unknown);
+    let documents = [documents(BACKUP_CALLS), documents(ENCRYPTED_ARCHIVES)].concat();
+    let encrypted = documents.iter().filter(|call| call["ask"].get("recipients").is_some());
+    let words: Vec<_> = encrypted.map(|call| call["ask"]["do"].as_str().unwrap()).collect();
+    assert_eq!(words, ["beginEncrypted", "keepEncrypted"], "no word that an earlier agent knows has a recipient");
+    let recovery = read::<Request>(&json_of(ENCRYPTED_RECOVERIES));
+    assert!(!format!("{recovery:?}").contains("AGE-SECRET-KEY"), "no secret ends up in a log");
+}
+
+fn json_of(text: &str) -> Value {
+    documents(text).remove(0)
 }
 
 /// The test above shows nothing of a word that no document has.

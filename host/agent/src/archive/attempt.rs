@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use backup::archive::{Appended, Archive};
+use backup::encryption::{self, Recipients};
 use backup::log::{Entry, FIRST, FORMAT};
 use backup::store::{Patience, Upload};
 use backup::{Store, layout};
@@ -20,7 +21,7 @@ use wire::ArchiveOrder;
 
 use super::follow::{Follow, Found};
 use super::segment::{Contents, Segment};
-use super::{in_force, purged};
+use super::{Task, in_force, purged};
 use crate::member::Member;
 use crate::supervise::Running;
 
@@ -47,6 +48,7 @@ impl Chain {
 struct Source<'a> {
     member: &'a Arc<Member>,
     order: &'a ArchiveOrder,
+    recipients: Option<&'a Recipients>,
     archive: Archive,
     running: Running,
     server_uuid: Uuid,
@@ -54,12 +56,14 @@ struct Source<'a> {
 }
 
 /// Archives by this order. Done when another is in force, or none.
-pub async fn run(member: &Arc<Member>, order: &ArchiveOrder) -> anyhow::Result<()> {
+pub async fn run(member: &Arc<Member>, task: &Task) -> anyhow::Result<()> {
+    let (order, recipients) = (&task.order, task.recipients.as_ref());
     let (mut session, running) = member.session().await?;
     let facts = member.facts(&mut session, running).await?;
     drop(session);
     let archive = Archive::at(Store::open(&order.store, PATIENCE)?, &order.path)?;
-    let source = Source { member, order, archive, running, server_uuid: facts.server_uuid, version: facts.version };
+    let (server_uuid, version) = (facts.server_uuid, facts.version);
+    let source = Source { member, order, recipients, archive, running, server_uuid, version };
     let newest = source.archive.newest(None).await?;
     if let Some(entry) = newest.as_ref().filter(|entry| entry.cluster_uid != order.cluster_uid) {
         bail!("{} is of another cluster, {}", layout::log_entry(&order.path, entry.sequence), entry.cluster_uid);
@@ -86,11 +90,11 @@ impl Source<'_> {
         });
         if newest.is_none() || !missing.is_empty() {
             // At once, so that it is known what a full backup has to hold.
-            let (empty, upload) = (follow.segment(&chain.covered)?, self.begin(&chain)?);
+            let (empty, upload) = (follow.segment(&chain.covered, self.recipients)?, self.begin(&chain)?);
             self.close(&mut chain, empty, upload, missing).await?;
         }
         while self.goes_on() {
-            let segment = follow.segment(&chain.covered)?;
+            let segment = follow.segment(&chain.covered, self.recipients)?;
             let mut upload = self.begin(&chain)?;
             let (read, filled) = match self.fill(follow, segment, &mut upload, &chain.covered).await {
                 Ok(read) => read,
@@ -127,17 +131,18 @@ impl Source<'_> {
 
     /// Whether the order is still the one in force, and the process the same.
     fn goes_on(&self) -> bool {
-        let same = |order: &ArchiveOrder| {
+        let same = |task: &Task| {
             let place = |order: &ArchiveOrder| (order.store.clone(), order.path.clone(), order.cluster_uid.clone());
-            place(order) == place(self.order)
+            place(&task.order) == place(self.order) && task.recipients.as_ref() == self.recipients
         };
         let process = self.member.supervisor.now().running() == Some(self.running);
-        process && !self.member.ending.is_cancelled() && in_force(self.member).is_some_and(|order| same(&order))
+        process && !self.member.ending.is_cancelled() && in_force(self.member).is_some_and(|task| same(&task))
     }
 
     fn begin(&self, chain: &Chain) -> anyhow::Result<(String, Upload)> {
         let nonce = Uuid::new_v4().simple().to_string();
-        let object = layout::log_data(chain.sequence + 1, self.member.name(), &nonce[..8]);
+        let data = layout::log_data(chain.sequence + 1, self.member.name(), &nonce[..8]);
+        let object = if self.recipients.is_some() { layout::encrypted(&data) } else { data };
         let upload = self.archive.begin(&object)?;
         Ok((object, upload))
     }
@@ -153,10 +158,10 @@ impl Source<'_> {
         let mut orders = self.member.archiving.order.subscribe();
         let after = Duration::from_millis(self.member.config.archive_after_ms);
         let mut due = None;
-        while let Some(order) = in_force(self.member).filter(|_| self.goes_on()) {
+        while let Some(task) = in_force(self.member).filter(|_| self.goes_on()) {
             let covered = covered.clone();
             let read = move || {
-                let found = follow.read(&covered, &order.executed, &mut segment);
+                let found = follow.read(&covered, &task.order.executed, &mut segment);
                 (follow, segment, found)
             };
             let found: io::Result<Found>;
@@ -224,8 +229,9 @@ impl Source<'_> {
         size: u64,
         sha256: String,
     ) -> Entry {
+        let encryption = self.recipients.map(Recipients::encryption);
         Entry {
-            format: FORMAT,
+            format: encryption::format(FORMAT, encryption.as_ref()),
             sequence: chain.sequence + 1,
             cluster_uid: self.order.cluster_uid.clone(),
             member: self.member.name().to_owned(),
@@ -238,6 +244,7 @@ impl Source<'_> {
             object,
             size,
             sha256,
+            encryption,
             bytes: contents.bytes,
             transactions: contents.transactions,
             first_commit_unix_us: contents.first_commit_unix_us,

@@ -10,6 +10,7 @@ use std::io::{self, Cursor};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use backup::encryption::Recipients;
 use mysql_async::binlog::EventType;
 use mysql_async::binlog::events::{Event, GtidEvent};
 use topology::gtid::GtidSet;
@@ -72,12 +73,12 @@ impl Follow {
         Ok(Self { datadir, number, file, position: beginning, head, next: None, left: 0 })
     }
 
-    /// An empty segment for what is read next.
+    /// An empty segment for what is read next, encrypted if there is somebody to encrypt it for.
     ///
     /// # Errors
     /// The file's head cannot be repeated.
-    pub fn segment(&self, covered: &GtidSet) -> io::Result<Segment> {
-        Segment::begin(&self.head, covered)
+    pub fn segment(&self, covered: &GtidSet, recipients: Option<&Recipients>) -> io::Result<Segment> {
+        Segment::begin(&self.head, covered, recipients)
     }
 
     /// Whether a transaction has been begun and is not whole yet in the segment.

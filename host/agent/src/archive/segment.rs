@@ -1,7 +1,11 @@
-//! A segment that is being filled: compressed as it grows, and never held whole. Pure.
+//! A segment that is being filled: compressed, and encrypted where that is asked for, as it grows, and never held whole.
+//! Pure.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use backup::cipher::Encrypting;
+use backup::encryption::Recipients;
 use topology::gtid::GtidSet;
 use uuid::Uuid;
 
@@ -66,7 +70,8 @@ impl Run {
 
 /// A segment that is being filled.
 pub struct Segment {
-    encoder: zstd::Encoder<'static, Vec<u8>>,
+    encoder: zstd::Encoder<'static, Encrypting<Outlet>>,
+    outlet: Outlet,
     bytes: u64,
     runs: Vec<Run>,
     contents: Contents,
@@ -92,10 +97,11 @@ impl Segment {
     ///
     /// # Errors
     /// The head cannot be repeated.
-    pub fn begin(head: &Head, previous: &GtidSet) -> io::Result<Self> {
-        let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
+    pub fn begin(head: &Head, previous: &GtidSet, recipients: Option<&Recipients>) -> io::Result<Self> {
+        let outlet = Outlet::default();
+        let mut encoder = zstd::Encoder::new(Encrypting::new(outlet.clone(), recipients)?, LEVEL)?;
         encoder.include_checksum(true)?;
-        let mut segment = Self { encoder, bytes: 0, runs: Vec::new(), contents: Contents::default() };
+        let mut segment = Self { encoder, outlet, bytes: 0, runs: Vec::new(), contents: Contents::default() };
         segment.write(&head.begin(previous)?)?;
         Ok(segment)
     }
@@ -142,18 +148,40 @@ impl Segment {
         runs.join(",").parse().map_err(io::Error::other)
     }
 
-    /// What has been compressed since the last time.
+    /// What is ready to be stored since the last time.
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(self.encoder.get_mut())
+        self.outlet.take()
     }
 
-    /// Ends it: what has been compressed since the last time, and what is in it.
+    /// Ends it: what is ready to be stored since the last time, and what is in it.
     ///
     /// # Errors
     /// It cannot be compressed.
     pub fn finish(self) -> io::Result<(Vec<u8>, Contents)> {
         let gtids = self.gtids()?;
         let contents = Contents { gtids, bytes: self.bytes, ..self.contents };
-        Ok((self.encoder.finish()?, contents))
+        let outlet = self.encoder.finish()?.finish()?;
+        Ok((outlet.take(), contents))
+    }
+}
+
+/// Where the layers lead to: what encrypts does not let anybody reach what is behind it.
+#[derive(Clone, Default)]
+struct Outlet(Arc<Mutex<Vec<u8>>>);
+
+impl Outlet {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

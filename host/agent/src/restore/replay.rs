@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use backup::archive::Archive;
 use backup::manifest::Manifest;
-use backup::{find, recovery};
+use backup::{Keys, find, recovery};
 use mysql_async::prelude::Queryable;
 use tokio::sync::mpsc;
 use topology::gtid::GtidSet;
@@ -66,9 +66,10 @@ impl Onward {
     ///
     /// # Errors
     /// In words, with the object that is to blame or with what can be reached.
-    pub async fn check(&self, manifest: &Manifest) -> Result<(), backup::Error> {
+    pub async fn check(&self, manifest: &Manifest, keys: &Keys) -> Result<(), backup::Error> {
         let found = find::entries(&self.archive, &manifest.gtids.at_most, &self.target).await?;
-        recovery::check(self.archive.path(), manifest, &found.entries, &self.target)
+        recovery::check(self.archive.path(), manifest, &found.entries, &self.target)?;
+        recovery::opened(self.archive.path(), manifest, &found.entries, keys)
     }
 
     /// Replays everything up to the target.
@@ -80,6 +81,7 @@ impl Onward {
         member: &Member,
         session: &mut Session,
         manifest: &Manifest,
+        keys: &Keys,
         executed: &GtidSet,
     ) -> anyhow::Result<()> {
         stage(member, "reading the archive");
@@ -92,6 +94,7 @@ impl Onward {
         let source = Source {
             archive: &self.archive,
             way: &way,
+            keys,
             target: &self.target,
             executed,
             dir: &dir,

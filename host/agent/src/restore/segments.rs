@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use backup::Keys;
 use backup::archive::Archive;
 use backup::log::Entry;
 use backup::recovery::{self, Way};
@@ -62,6 +63,8 @@ pub struct Source<'a> {
     pub archive: &'a Archive,
     /// What.
     pub way: &'a Way<'a>,
+    /// With what it is opened where it is encrypted.
+    pub keys: &'a Keys,
     /// How far.
     pub target: &'a RecoveryTarget,
     /// What was executed before.
@@ -115,12 +118,14 @@ impl Source<'_> {
     }
 
     async fn one(&self, entry: &Entry, file: &Path) -> anyhow::Result<Segment> {
+        self.keys.open(&entry.data(self.archive.path()), entry.encryption.as_ref())?;
         check_room(self.volume, entry.size.saturating_add(entry.bytes))?;
         let stored = self.dir.join("stored");
         self.archive.fetch(entry, &stored).await?;
         let (file, bytes, target) = (file.to_owned(), entry.bytes, self.target.clone());
+        let identities = entry.encryption.as_ref().map(|_| self.keys.identities.clone());
         let unpacked = tokio::task::spawn_blocking(move || {
-            backup::segment::unpack(&stored, &file, bytes)?;
+            backup::segment::unpack(&stored, identities.as_ref(), &file, bytes)?;
             cut(&file, &target)
         });
         let damaged = |problem: String| backup::Error::Damaged { object: entry.data(self.archive.path()), problem };

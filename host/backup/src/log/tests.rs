@@ -5,6 +5,9 @@ use super::*;
 /// As the first release wrote it. It must be readable for ever: never change this file, add another.
 const STORED: &str = include_str!("format-1.json");
 
+/// As the first release that encrypts wrote it.
+const ENCRYPTED: &str = include_str!("format-2.json");
+
 const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 const ARCHIVE: &str = "store/shop/log/0b7f4f0e-9d0c-4a55-9b0c-3a3c4f9f2f11";
 
@@ -31,6 +34,7 @@ fn entry(sequence: u64, before: GtidSet, gtids: GtidSet, missing: GtidSet) -> En
         object: layout::log_data(sequence, "shop-1", "4be0643f"),
         size: 3,
         sha256: sha256(b"log"),
+        encryption: None,
         bytes: 300,
         first_commit_unix_us: 1_795_772_800_000_000,
         last_commit_unix_us: 1_795_772_809_000_000,
@@ -62,6 +66,16 @@ fn one_flipped_bit_anywhere_in_an_entry_or_in_its_bytes_is_found() {
     }
 }
 
+#[test]
+fn an_entry_of_what_is_encrypted_is_of_a_format_that_those_without_keys_refuse() {
+    let recipients = ["age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj".to_owned()].to_vec();
+    let encryption = Some(Encryption { method: encryption::Method::Age, recipients });
+    let format = encryption::format(FORMAT, encryption.as_ref());
+    let encrypted = Entry { format, encryption, object: layout::encrypted(&stored().object), ..stored() };
+    assert_eq!(encrypted.text().unwrap(), ENCRYPTED);
+    assert_eq!(Entry::read(ARCHIVE, 42, ENCRYPTED.as_bytes()).unwrap(), encrypted);
+}
+
 fn sealed(value: &serde_json::Value) -> String {
     let line = value.to_string();
     format!("{line}\n{{\"sha256\":\"{}\"}}\n", sha256(line.as_bytes()))
@@ -70,11 +84,11 @@ fn sealed(value: &serde_json::Value) -> String {
 #[test]
 fn what_a_later_release_adds_to_an_entry_is_ignored_and_what_it_changes_is_refused() {
     let mut value = serde_json::to_value(stored()).unwrap();
-    value["encryption"] = serde_json::json!({ "kind": "none" });
+    value["verification"] = serde_json::json!({ "kind": "none" });
     assert_eq!(Entry::read(ARCHIVE, 42, sealed(&value).as_bytes()).unwrap(), stored());
-    value["format"] = 2.into();
+    value["format"] = 3.into();
     let refused = Entry::read(ARCHIVE, 42, sealed(&value).as_bytes());
-    assert!(matches!(refused, Err(Error::Format { found: 2, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Format { found: 3, .. })), "{refused:?}");
 }
 
 #[test]

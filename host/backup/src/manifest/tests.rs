@@ -3,6 +3,9 @@ use super::*;
 /// As the first release wrote it. It must be readable for ever: never change this file, add another.
 const FIRST: &str = include_str!("format-1.json");
 
+/// As the first release that encrypts wrote it.
+const ENCRYPTED: &str = include_str!("format-2.json");
+
 fn first() -> Manifest {
     Manifest::read("shop", FIRST.as_bytes(), &sha256(FIRST.as_bytes())).unwrap()
 }
@@ -18,15 +21,31 @@ fn a_manifest_of_the_first_format_is_read_and_written_as_it_was() {
 #[test]
 fn what_a_later_release_adds_is_ignored_and_what_it_changes_is_refused() {
     let mut value: serde_json::Value = serde_json::from_str(FIRST).unwrap();
-    value["encryption"] = serde_json::json!({ "kind": "none" });
+    value["verification"] = serde_json::json!({ "kind": "none" });
     value["content"]["parts"][0]["crc"] = 7.into();
     let text = value.to_string();
     assert_eq!(Manifest::read("shop", text.as_bytes(), &sha256(text.as_bytes())).unwrap(), first());
 
-    value["format"] = 2.into();
+    value["format"] = 3.into();
     let text = value.to_string();
     let refused = Manifest::read("shop", text.as_bytes(), &sha256(text.as_bytes()));
-    assert!(matches!(refused, Err(Error::Format { found: 2, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Format { found: 3, .. })), "{refused:?}");
+}
+
+#[test]
+fn an_encrypted_one_says_for_whom_and_is_of_a_format_that_those_without_keys_refuse() {
+    let recipients = ["age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj".to_owned()].to_vec();
+    let encryption = Some(Encryption { method: encryption::Method::Age, recipients });
+    let format = encryption::format(FORMAT, encryption.as_ref());
+    let text = Manifest { format, encryption, ..first() }.text().unwrap().0;
+    assert_eq!(text, ENCRYPTED);
+    let found = Manifest::read("shop", ENCRYPTED.as_bytes(), &sha256(ENCRYPTED.as_bytes())).unwrap();
+    assert_eq!((found.format, found.encryption.is_some()), (2, true));
+    assert_eq!(
+        encryption::format(FORMAT, None),
+        1,
+        "whoever reads those of the first release reads what is not encrypted"
+    );
 }
 
 #[test]

@@ -130,3 +130,31 @@ fn the_backup_is_the_newest_that_holds_nothing_from_behind_the_target() {
     let sorted = newest_first(names.map(str::to_owned).to_vec());
     assert_eq!(sorted, [names[1], names[0], names[2]]);
 }
+
+#[test]
+fn a_segment_that_no_key_opens_is_told_before_anything_is_fetched_and_each_says_for_itself() {
+    use age::secrecy::ExposeSecret as _;
+    use age::x25519::Identity;
+
+    use crate::encryption::Recipients;
+    use crate::keys::Identities;
+
+    let identity = Identity::generate();
+    let encryption = Recipients::parse(&identity.to_public().to_string()).unwrap().encryption();
+    let identities = Identities::parse(identity.to_string().expose_secret()).unwrap();
+    let keys = Keys { secret: Some("keys".to_owned()), identities };
+    let mut chain = chain();
+    assert!(opened(ARCHIVE, &backup(), &chain, &Keys::default()).is_ok());
+    // Since the second segment, the archive is encrypted.
+    chain[1..].iter_mut().for_each(|entry| entry.encryption = Some(encryption.clone()));
+    assert!(opened(ARCHIVE, &backup(), &chain, &keys).is_ok());
+    let locked = opened(ARCHIVE, &backup(), &chain, &Keys::default()).unwrap_err().to_string();
+    assert!(locked.contains("data/000000000006-") && locked.contains(&encryption.recipients[0]), "{locked}");
+    assert!(opened(ARCHIVE, &backup(), &chain[..1], &Keys::default()).is_ok());
+    // What the backup holds already is not needed.
+    chain[0].encryption = Some(Recipients::parse(&Identity::generate().to_public().to_string()).unwrap().encryption());
+    let mut holding = backup();
+    assert!(opened(ARCHIVE, &holding, &chain, &keys).is_err());
+    holding.gtids.at_most = range(1, 45);
+    assert!(opened(ARCHIVE, &holding, &chain, &keys).is_ok());
+}

@@ -43,7 +43,7 @@ fn log(after: u64, last: u64) -> Log {
 
 /// Reads for as long as there is something, into a new segment.
 fn read(follow: &mut Follow, covered: u64, executed: u64) -> io::Result<(Vec<u8>, Contents, Found)> {
-    let mut segment = follow.segment(&range(covered))?;
+    let mut segment = follow.segment(&range(covered), None)?;
     loop {
         match follow.read(&range(covered), &range(executed), &mut segment)? {
             Found::More => {}
