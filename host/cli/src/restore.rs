@@ -13,7 +13,8 @@ use kube::Api;
 use kube::api::PostParams;
 use kube::runtime::watcher::watch_object;
 use objects::api::{
-    BackupPhase, Bootstrap, MysqlBackup, MysqlCluster, MysqlClusterSpec, Recovery, RecoveryTarget, Storage,
+    BackupEncryption, BackupPhase, Bootstrap, MysqlBackup, MysqlCluster, MysqlClusterSpec, Recovery, RecoveryTarget,
+    Storage,
 };
 use objects::validate::recovery_target;
 
@@ -50,6 +51,9 @@ pub struct Arguments {
     /// The number of voting members. That of the backup's cluster if not given.
     #[arg(long)]
     replicas: Option<i32>,
+    /// The Secret with the keys that an encrypted backup is opened with. The one that the backup's cluster names if not given.
+    #[arg(long, value_name = "SECRET")]
+    keys_secret: Option<String>,
     /// Print the MysqlCluster and create nothing.
     #[arg(long)]
     dry_run: bool,
@@ -180,7 +184,11 @@ fn wanted(
     }
     let before = spec.bootstrap.take().unwrap_or_default();
     let (new, recovered) = (before.new.unwrap_or_default(), before.recovery.unwrap_or_default());
+    // What it was itself recovered with opens nothing that it made.
+    let of_source = spec.backup.as_ref().and_then(|backup| backup.encryption.clone());
+    let named = arguments.keys_secret.clone().map(|keys_secret| BackupEncryption { keys_secret });
     let recovery = Recovery {
+        encryption: named.or(of_source),
         database: new.database.or(recovered.database),
         user: new.user.or(recovered.user),
         lower_case_table_names: new.lower_case_table_names.or(recovered.lower_case_table_names),
@@ -259,6 +267,20 @@ mod tests {
         assert!(spec.durability.is_some());
         let fewer = wanted(from(), "shop", Some(source()), &arguments(&["--replicas", "3"])).unwrap();
         assert_eq!((fewer.replicas, fewer.durability), (Some(3), None));
+    }
+
+    #[test]
+    fn what_it_is_opened_with_is_what_the_old_cluster_names_or_what_is_said() {
+        let keys = |source, more: &[&str]| {
+            let spec = wanted(from(), "shop", source, &arguments(more)).unwrap();
+            spec.bootstrap.unwrap().recovery.unwrap().encryption.map(|keys| keys.keys_secret)
+        };
+        let mut encrypted = source();
+        encrypted.backup.as_mut().unwrap().encryption = Some(BackupEncryption { keys_secret: "ours".to_owned() });
+        assert_eq!(keys(Some(source()), &[]), None);
+        assert_eq!(keys(Some(encrypted.clone()), &[]).as_deref(), Some("ours"));
+        assert_eq!(keys(Some(encrypted), &["--keys-secret", "old"]).as_deref(), Some("old"));
+        assert_eq!(keys(None, &["--storage", "1Gi", "--keys-secret", "old"]).as_deref(), Some("old"));
     }
 
     #[test]

@@ -143,6 +143,29 @@ pub struct Backup {
     /// Whether the binary log is archived in the store as it is written, a minute behind at most. `false` if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continuous: Option<bool>,
+    /// For whom backups, and the archive, are encrypted before they are sent. They are as readable as the store if not
+    /// given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<BackupEncryption>,
+    /// How many bytes a second a member sends of a full backup at most, on average, as in `50Mi`. No limit if not given;
+    /// the archive has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).compareTo(quantity('1Mi')) >= 0").message(
+        "spec.backup.bandwidth: must be an amount of bytes a second and at least 1Mi, such as 50Mi"
+    ))]
+    pub bandwidth: Option<String>,
+}
+
+/// The keys with which backups are encrypted and opened, those of age (age-encryption.org).
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupEncryption {
+    /// The Secret with the keys, one a line. To make backups it needs `recipients`, public keys as in `age1…`: any one of
+    /// their secret halves opens what is made. To restore them it needs `identities`, secret keys as in
+    /// `AGE-SECRET-KEY-1…`: as many as there are backups to open that were made for different ones.
+    #[schemars(length(min = 1, max = 253))]
+    pub keys_secret: String,
 }
 
 impl Backup {
@@ -272,6 +295,9 @@ pub struct Recovery {
         "spec.bootstrap.recovery.path: names of letters, digits, '-', '_' and '.' with '/' between them, as MysqlBackups show it in status.path"
     ))]
     pub path: Option<String>,
+    /// With which keys it is opened. Needed if the backup, or the archive, is encrypted; if not it does no harm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<BackupEncryption>,
     /// How far to go on from the backup, over the archive of the binary log that lies beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<RecoveryTarget>,

@@ -49,6 +49,10 @@ fn cluster(spec: &str) -> MysqlCluster {
 #[case(
     "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {gcs: {bucket: b, credentialsSecret: s}}, path: store/shop, target: {end: true}}}}"
 )]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, encryption: {keysSecret: k}, bandwidth: 1Mi}}"
+)]
+#[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, encryption: {keysSecret: k}}}}")]
 fn what_can_be_done_is_let_pass(#[case] spec: &str) {
     cluster(spec).validate_cel().unwrap();
 }
@@ -106,6 +110,14 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
 #[case("{storage: {size: 10Gi}, readReplicas: {delay: later}}", "spec.readReplicas.delay")]
 #[case("{storage: {size: 10Gi}, readReplicas: {maxLag: 500ms}}", "spec.readReplicas.maxLag")]
 #[case("{storage: {size: 10Gi}, backup: {store: {}}}", "name one place")]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, bandwidth: '50'}}",
+    "spec.backup.bandwidth"
+)]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, bandwidth: fast}}",
+    "spec.backup.bandwidth"
+)]
 #[case(
     "{storage: {size: 10Gi}, backup: {store: {s3: {bucket: b, credentialsSecret: s}, gcs: {bucket: b, credentialsSecret: s}}}}",
     "only one"

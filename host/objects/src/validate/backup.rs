@@ -7,6 +7,7 @@ use topology::gtid::GtidSet;
 
 use crate::api::{Backup, BackupStore, MysqlClusterSpec, Recovery, RecoveryTarget};
 use crate::problem::Problem;
+use crate::quantity;
 use crate::schedule::{DEFAULT_TIME_ZONE, Schedule};
 
 pub(super) fn check(spec: &MysqlClusterSpec, problems: &mut Vec<Problem>) -> Option<Recovery> {
@@ -22,6 +23,13 @@ pub(super) fn check(spec: &MysqlClusterSpec, problems: &mut Vec<Problem>) -> Opt
             Some(Err((false, why))) => {
                 problems.push(Problem::new("spec.backup.timeZone", why, "write it as in Asia/Shanghai"));
             }
+        }
+        if backup.bandwidth.is_some() && bandwidth(backup).is_none() {
+            problems.push(Problem::new(
+                "spec.backup.bandwidth",
+                "is no amount of bytes a second, or less than 1Mi",
+                "write it as in 50Mi, or leave it out for no limit",
+            ));
         }
     }
     let bootstrap = spec.bootstrap.as_ref()?;
@@ -83,6 +91,15 @@ pub fn target(target: &RecoveryTarget) -> Result<Target, Problem> {
         (None, None, Some(true)) => Ok(Target::End),
         _ => Err(Problem::new(field, "must say one thing", "give one of `time`, `beforeGtid` and `end: true`")),
     }
+}
+
+/// The least that a backup may be limited to, in bytes a second: with less a backup of 100 GiB takes more than a day, and
+/// whoever writes `50` or `50m` means something else.
+const LEAST_BANDWIDTH: u64 = 1 << 20;
+
+/// How many bytes a second of a full backup are sent at most. None where there is no limit, or none that can be understood.
+pub fn bandwidth(backup: &Backup) -> Option<u64> {
+    backup.bandwidth.as_deref().and_then(quantity::units).filter(|rate| *rate >= LEAST_BANDWIDTH)
 }
 
 /// When backups are due. None where nobody asks for any.
@@ -173,6 +190,21 @@ mod tests {
         assert_eq!(with("0 2 * * *", "Asia/Shanghai"), Vec::<String>::new());
         assert_eq!(with("0 26 * * *", "Asia/Shanghai"), ["spec.backup.schedule"]);
         assert_eq!(with("0 2 * * *", "Shanghai"), ["spec.backup.timeZone"]);
+    }
+
+    #[test]
+    fn a_limit_is_an_amount_that_somebody_can_mean() {
+        let with = |bandwidth: &str| {
+            let gcs = serde_json::json!({ "gcs": { "bucket": "b", "credentialsSecret": "c" } });
+            let backup = serde_json::json!({ "store": gcs, "bandwidth": bandwidth });
+            let found = super::bandwidth(&serde_json::from_value(backup.clone()).unwrap());
+            (problems(serde_json::json!({ "storage": { "size": "1Gi" }, "backup": backup })), found)
+        };
+        assert_eq!(with("50Mi"), (Vec::new(), Some(50 << 20)));
+        assert_eq!(with("1Mi"), (Vec::new(), Some(1 << 20)));
+        for wrong in ["50", "50m", "1023Ki", "fast", "-1Mi"] {
+            assert_eq!(with(wrong), (vec!["spec.backup.bandwidth".to_owned()], None), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,13 +1,18 @@
-//! From a store in a spec to a way into it: Secrets are read here, at the moment they are needed, and kept nowhere.
+//! From a store in a spec to a way into it, and from the names of keys to the keys: Secrets are read here, at the moment
+//! they are needed, and kept nowhere. No word of them but their keys' names may be in an error.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use backup::encryption::Recipients;
+use backup::keys::Identities;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use objects::api::{BackupPhase, BackupStore, MysqlBackup, Recovery};
+use objects::api::{Backup, BackupEncryption, BackupPhase, BackupStore, MysqlBackup, Recovery};
 use objects::validate::{Target, recovery_target};
-use wire::{BackupSource, Command, RecoveryTarget, Sensitive, StoreAccess};
+use wire::{BackupKeys, BackupSource, Command, RecoveryTarget, Sensitive, StoreAccess};
 
 use crate::Context;
 use crate::cache::ClusterKey;
@@ -21,15 +26,8 @@ const REGION: &str = "us-east-1";
 /// The store names no place, or its Secret cannot be read or lacks a key.
 pub async fn access(client: &Client, namespace: &str, store: &BackupStore) -> anyhow::Result<StoreAccess> {
     let name = store.credentials_secret().context("the store names none of s3, gcs and azure")?;
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = secrets.get_opt(name).await.with_context(|| format!("reading Secret {name}"))?;
-    let data = secret.with_context(|| format!("there is no Secret {name} in namespace {namespace}; create it"))?.data;
-    let key = |key: &str| {
-        let value = data.as_ref().and_then(|data| data.get(key));
-        let value = value.with_context(|| format!("Secret {name} has no key {key}; add it"))?;
-        let text = std::str::from_utf8(&value.0).with_context(|| format!("Secret {name}, key {key}: is no text"))?;
-        Ok::<_, anyhow::Error>(text.trim().to_owned())
-    };
+    let secret = Contents::of(client, namespace, name).await?;
+    let key = |key: &str| secret.text(key)?.with_context(|| format!("Secret {name} has no key {key}; add it"));
     let prefix = |prefix: &Option<String>| prefix.as_deref().unwrap_or_default().trim_matches('/').to_owned();
     Ok(match store {
         BackupStore { s3: Some(s3), .. } => StoreAccess::S3 {
@@ -54,6 +52,61 @@ pub async fn access(client: &Client, namespace: &str, store: &BackupStore) -> an
         },
         BackupStore { s3: None, gcs: None, azure: None } => bail!("the store names none of s3, gcs and azure"),
     })
+}
+
+/// What is in a Secret.
+struct Contents {
+    name: String,
+    data: BTreeMap<String, ByteString>,
+}
+
+impl Contents {
+    async fn of(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Self> {
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let secret = secrets.get_opt(name).await.with_context(|| format!("reading Secret {name}"))?;
+        let secret =
+            secret.with_context(|| format!("there is no Secret {name} in namespace {namespace}; create it"))?;
+        Ok(Self { name: name.to_owned(), data: secret.data.unwrap_or_default() })
+    }
+
+    fn text(&self, key: &str) -> anyhow::Result<Option<String>> {
+        let Some(value) = self.data.get(key) else { return Ok(None) };
+        let text = std::str::from_utf8(&value.0);
+        let text = text.with_context(|| format!("Secret {}, key {key}: is no text", self.name))?;
+        Ok(Some(text.trim().to_owned()))
+    }
+
+    /// For whom backups are encrypted.
+    fn recipients(&self) -> anyhow::Result<Recipients> {
+        let name = &self.name;
+        let text = self.text("recipients")?.with_context(|| {
+            format!("Secret {name} has no key recipients; add it, with a public key of age, age1…, in each line")
+        })?;
+        Recipients::parse(&text).map_err(|why| anyhow::anyhow!("Secret {name}, key recipients: {why}"))
+    }
+
+    /// What backups are opened with. None is no error yet: whether one is needed shows when the backup is read.
+    fn keys(&self) -> anyhow::Result<BackupKeys> {
+        let (secret, text) = (self.name.clone(), self.text("identities")?.unwrap_or_default());
+        Identities::parse(&text).map_err(|why| anyhow::anyhow!("Secret {secret}, key identities: {why}"))?;
+        Ok(BackupKeys { secret, identities: Sensitive(text) })
+    }
+}
+
+/// For whom backups are encrypted. None where the spec does not ask for it; and **never where it does**.
+///
+/// # Errors
+/// The Secret cannot be read, lacks the key or has no public keys in it.
+pub async fn recipients(client: &Client, namespace: &str, backup: &Backup) -> anyhow::Result<Option<Recipients>> {
+    let Some(BackupEncryption { keys_secret }) = &backup.encryption else { return Ok(None) };
+    let read = async { Contents::of(client, namespace, keys_secret).await?.recipients() };
+    read.await.context("spec.backup.encryption.keysSecret").map(Some)
+}
+
+async fn keys(client: &Client, namespace: &str, recovery: &Recovery) -> anyhow::Result<Option<BackupKeys>> {
+    let Some(BackupEncryption { keys_secret }) = &recovery.encryption else { return Ok(None) };
+    let read = async { Contents::of(client, namespace, keys_secret).await?.keys() };
+    read.await.context("spec.bootstrap.recovery.encryption.keysSecret").map(Some)
 }
 
 fn target(target: &objects::api::RecoveryTarget) -> anyhow::Result<RecoveryTarget> {
@@ -87,7 +140,8 @@ impl Source {
         let target = self.recovery.target.as_ref().map(target).transpose()?;
         let (store, path, manifest_sha256) = self.place().await?;
         let store = access(&self.client, &self.namespace, &store).await?;
-        let backup = Box::new(BackupSource { store, path, manifest_sha256 });
+        let keys = keys(&self.client, &self.namespace, &self.recovery).await?;
+        let backup = Box::new(BackupSource { store, path, manifest_sha256, keys });
         // An older agent knows how to take up a backup, and no more.
         let alone = target.is_none() && backup::layout::is_full(&backup.path);
         Ok(if alone { Command::Restore { backup } } else { Command::Recover { backup, target } })
@@ -113,5 +167,38 @@ impl Source {
             (Some(BackupPhase::Succeeded), Some(store), Some(path)) => Ok((store, path, status.manifest_sha256)),
             _ => bail!("MysqlBackup {name} has not succeeded; wait for it, or name another"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET_KEY: &str = "AGE-SECRET-KEY-1";
+
+    fn secret(data: &[(&str, &str)]) -> Contents {
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+        Contents { name: "backup-keys".to_owned(), data: data.collect() }
+    }
+
+    #[test]
+    fn a_secret_that_is_of_no_use_is_named_with_the_key_and_the_line_and_without_what_stands_there() {
+        let told = |data: &[(&str, &str)]| format!("{:#}", secret(data).recipients().unwrap_err());
+        assert!(told(&[("identities", SECRET_KEY)]).contains("Secret backup-keys has no key recipients; add it"));
+        let swapped = told(&[("recipients", "# ours\nAGE-SECRET-KEY-1QQQSECRET")]);
+        assert!(swapped.contains("backup-keys, key recipients: line 2 is a secret key"), "{swapped}");
+        let spoiled = secret(&[("identities", "AGE-SECRET-KEY-1QQQSECRET")]).keys().unwrap_err();
+        let spoiled = format!("{spoiled:#}");
+        assert!(spoiled.contains("backup-keys, key identities: line 1"), "{spoiled}");
+        assert!(!swapped.contains("QQQ") && !spoiled.contains("QQQ"));
+    }
+
+    #[test]
+    fn who_makes_backups_needs_no_secret_key_and_who_restores_may_not_need_one() {
+        let recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+        let recipients = secret(&[("recipients", recipient)]).recipients().unwrap();
+        assert_eq!(recipients.texts(), [recipient]);
+        let keys = secret(&[("recipients", recipient)]).keys().unwrap();
+        assert_eq!((keys.secret.as_str(), keys.identities.0.as_str()), ("backup-keys", ""));
     }
 }

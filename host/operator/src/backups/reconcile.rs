@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use objects::api::{BackupPhase, BackupStore, MysqlBackup, MysqlBackupStatus};
+use objects::validate::backup_bandwidth;
 use wire::{BackupAsk, BackupOrder, StoreAccess};
 
 use super::observe::Subject;
@@ -60,9 +61,8 @@ pub(super) async fn reconcile(backup: Arc<MysqlBackup>, context: Arc<Context>) -
     let seen = subject.observe(&context, opened.as_ref().map_err(Clone::clone), age_s).await;
     match (next(&seen), store, &opened) {
         (Next::Begin(choice), Ok(store), Ok(access)) => {
-            let refused = begin(&context, &subject, access, &choice.member).await.err();
-            if let Some(why) = refused {
-                return wait(&context, &backup, format!("{}: {why}", choice.member)).await;
+            if let Err(why) = begin(&context, &subject, access, &choice.member).await {
+                return wait(&context, &backup, why).await;
             }
             report::begun(&context, &backup, &choice, store, &subject.path(&choice.member)).await?;
             Ok(Action::requeue(RETRY))
@@ -87,6 +87,9 @@ pub(super) async fn reconcile(backup: Arc<MysqlBackup>, context: Arc<Context>) -
 }
 
 async fn begin(context: &Context, subject: &Subject, store: &StoreAccess, member: &str) -> Result<(), String> {
+    let spec = subject.cluster.spec.backup.as_ref().ok_or("spec.backup is gone")?;
+    let recipients = access::recipients(&context.client, &subject.key.namespace, spec).await;
+    let recipients = recipients.map_err(|why| format!("{why:#}"))?;
     let order = BackupOrder {
         id: subject.id.clone(),
         store: store.clone(),
@@ -94,10 +97,16 @@ async fn begin(context: &Context, subject: &Subject, store: &StoreAccess, member
         cluster_uid: subject.cluster.uid().unwrap_or_default(),
         members: subject.record.members.iter().map(|member| member.name.clone()).collect(),
         policies: policies(subject),
-        bytes_per_second: None,
+        bytes_per_second: backup_bandwidth(spec),
     };
-    let answer = subject.ask(context, member, BackupAsk::Begin(Box::new(order))).await?;
-    answer.refused.map_or(Ok(()), Err)
+    let order = Box::new(order);
+    let ask = match recipients {
+        Some(recipients) => BackupAsk::BeginEncrypted { order, recipients: recipients.texts() },
+        None => BackupAsk::Begin(order),
+    };
+    let answer = subject.ask(context, member, ask).await;
+    let refused = answer.map_or_else(Some, |answer| answer.refused);
+    refused.map_or(Ok(()), |why| Err(format!("{member}: {why}")))
 }
 
 /// The modules that the spec names.

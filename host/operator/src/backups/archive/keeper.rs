@@ -6,6 +6,7 @@ use std::time::Duration;
 use backup::appoint::{Appointed, Archiver, appoint};
 use backup::archive::Archive;
 use backup::choose::Part;
+use backup::encryption::Recipients;
 use backup::full::Start;
 use backup::recovery_point::{self, is_whole};
 use backup::{Store, layout};
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
-use objects::api::{ArchiveStatus, BackupStore, MysqlCluster};
+use objects::api::{ArchiveStatus, Backup, MysqlCluster};
 use objects::conditions::{BACKUPS_CURRENT, find};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,8 @@ struct Keeper {
     context: Arc<Context>,
     key: ClusterKey,
     agents: Agents,
-    access: Option<(BackupStore, StoreAccess, Instant)>,
+    /// The way into the store and for whom what is archived is encrypted, with the spec that says so.
+    access: Option<(Backup, Access, Instant)>,
     appointed: Option<(Appointed, Instant)>,
     nobody_since: Option<Instant>,
     state: Option<ArchiveState>,
@@ -85,6 +87,9 @@ struct Keeper {
     told: Option<(ArchiveStatus, Condition)>,
     told_at: Instant,
 }
+
+/// The way into a store, and for whom what goes there is encrypted, if it is.
+type Access = (StoreAccess, Option<Recipients>);
 
 /// What one look came to.
 struct Sight {
@@ -128,7 +133,7 @@ impl Keeper {
     async fn order(&mut self, cluster: &MysqlCluster) -> Result<Option<GtidSet>, String> {
         let record = self.context.cache.topologies.get(&ObjectRef::new(&self.key.name).within(&self.key.namespace));
         let record = record.ok_or("the cluster has no primary yet")?.spec.record.clone();
-        let access = self.access(cluster).await?;
+        let (access, recipients) = self.access(cluster).await?;
         let voters = self.agents.voters(&self.context.cache, &record).await;
         let executed = executed(&record, &voters).ok_or("no primary is open")?;
         let stuck = self.is_stuck(&executed);
@@ -149,7 +154,12 @@ impl Keeper {
             although_primary: appointed.although_primary,
             give_up: appointed.give_up.clone(),
         };
-        let answer = self.agents.ask(voter, ArchiveAsk::Keep(Box::new(order))).await;
+        let order = Box::new(order);
+        let ask = match recipients {
+            Some(recipients) => ArchiveAsk::KeepEncrypted { order, recipients: recipients.texts() },
+            None => ArchiveAsk::Keep(order),
+        };
+        let answer = self.agents.ask(voter, ask).await;
         let answer = answer.map_err(|why| format!("{}: {why}", appointed.member));
         let refused = match answer {
             Ok(answer) => {
@@ -303,15 +313,19 @@ impl Keeper {
         }
     }
 
-    async fn access(&mut self, cluster: &MysqlCluster) -> Result<StoreAccess, String> {
-        let store = &cluster.spec.backup.as_ref().ok_or("spec.backup is gone")?.store;
-        let kept = self.access.as_ref().filter(|(of, _, at)| of == store && at.elapsed() < ACCESS_LASTS);
+    async fn access(&mut self, cluster: &MysqlCluster) -> Result<Access, String> {
+        let spec = cluster.spec.backup.as_ref().ok_or("spec.backup is gone")?;
+        let kept = self.access.as_ref().filter(|(of, _, at)| of == spec && at.elapsed() < ACCESS_LASTS);
         if let Some((_, access, _)) = kept {
             return Ok(access.clone());
         }
-        let access = access::access(&self.context.client, &self.key.namespace, store).await;
-        let access = access.map_err(|why| format!("{why:#}"))?;
-        self.access = Some((store.clone(), access.clone(), Instant::now()));
+        let (client, namespace) = (&self.context.client, &self.key.namespace);
+        let read = async {
+            let store = access::access(client, namespace, &spec.store).await?;
+            anyhow::Ok((store, access::recipients(client, namespace, spec).await?))
+        };
+        let access = read.await.map_err(|why| format!("{why:#}"))?;
+        self.access = Some((spec.clone(), access.clone(), Instant::now()));
         Ok(access)
     }
 
