@@ -21,9 +21,9 @@ use crate::backups::{BUCKET, access, nowhere};
 use crate::tails::leave_a_tail;
 use crate::{Result, ids, measured};
 
-const UID: &str = "0b7f4f0e";
+pub const UID: &str = "0b7f4f0e";
 
-fn surroundings() -> Surroundings {
+pub fn surroundings() -> Surroundings {
     Surroundings { archive_after_ms: Some(300), ..Surroundings::default() }
 }
 
@@ -31,7 +31,7 @@ fn path() -> String {
     layout::log("test", "shop", UID)
 }
 
-fn order(store: &StoreAccess, epoch: u64, executed: GtidSet) -> ArchiveOrder {
+pub fn order(store: &StoreAccess, epoch: u64, executed: GtidSet) -> ArchiveOrder {
     ArchiveOrder {
         store: store.clone(),
         path: path(),
@@ -55,10 +55,21 @@ async fn keep(
     what: &str,
     wanted: impl Fn(&ArchiveState) -> bool,
 ) -> Result<ArchiveState> {
+    keep_as(member, primary, (order, ArchiveAsk::Keep), what, wanted).await
+}
+
+/// The same in other words.
+pub async fn keep_as(
+    member: &Member,
+    primary: &Member,
+    (order, word): (ArchiveOrder, impl Fn(Box<ArchiveOrder>) -> ArchiveAsk),
+    what: &str,
+    wanted: impl Fn(&ArchiveState) -> bool,
+) -> Result<ArchiveState> {
     let until = Instant::now() + PATIENCE;
     loop {
         let order = ArchiveOrder { executed: primary.executed().await?, ..order.clone() };
-        let answer = ask(member, ArchiveAsk::Keep(Box::new(order))).await?;
+        let answer = ask(member, word(Box::new(order))).await?;
         anyhow::ensure!(answer.refused.is_none(), "{answer:?}");
         match answer.state {
             Some(state) if wanted(&state) => return Ok(state),
@@ -69,7 +80,7 @@ async fn keep(
 }
 
 /// Every entry in order, and the chain that they are.
-async fn chain(store: &StoreAccess) -> Result<Vec<Entry>> {
+pub async fn chain(store: &StoreAccess) -> Result<Vec<Entry>> {
     let patience = Patience { retry: Duration::from_secs(2), request: Duration::from_secs(2) };
     let archive = Archive::at(Store::open(store, patience)?, &path())?;
     let entries = archive.back_to(&GtidSet::new()).await?;
@@ -97,7 +108,7 @@ fn transactions(bucket: &Path, entry: &Entry) -> Result<GtidSet> {
 }
 
 /// Inserts rows one after the other until told to stop, each to its end. Says how many.
-async fn writer(member: &Member, first: u32) -> Result<(Arc<AtomicBool>, JoinHandle<Result<u32>>)> {
+pub async fn writer(member: &Member, first: u32) -> Result<(Arc<AtomicBool>, JoinHandle<Result<u32>>)> {
     let stop = Arc::new(AtomicBool::new(false));
     let (stopped, mut app) = (Arc::clone(&stop), member.client("app").await?);
     let writing = tokio::spawn(async move {

@@ -39,8 +39,8 @@ pub fn access(address: SocketAddr) -> StoreAccess {
     }
 }
 
-fn order(id: &str, store: StoreAccess) -> BackupAsk {
-    BackupAsk::Begin(Box::new(BackupOrder {
+pub fn ordered(id: &str, store: StoreAccess) -> Box<BackupOrder> {
+    Box::new(BackupOrder {
         id: id.to_owned(),
         store,
         path: PATH.to_owned(),
@@ -48,10 +48,14 @@ fn order(id: &str, store: StoreAccess) -> BackupAsk {
         members: vec!["shop-0".to_owned(), "shop-1".to_owned()],
         policies: Vec::new(),
         bytes_per_second: None,
-    }))
+    })
 }
 
-async fn ask(member: &Member, ask: BackupAsk) -> Result<BackupAnswer> {
+fn order(id: &str, store: StoreAccess) -> BackupAsk {
+    BackupAsk::Begin(ordered(id, store))
+}
+
+pub async fn ask(member: &Member, ask: BackupAsk) -> Result<BackupAnswer> {
     Ok(member.connect().await?.backup(&BackupCall { wire: WIRE_VERSION, ask }).await?)
 }
 
@@ -69,7 +73,11 @@ async fn wait(member: &Member, what: &str, wanted: impl Fn(&BackupState) -> bool
 }
 
 pub async fn made(member: &Member, store: StoreAccess) -> Result<BackupSummary> {
-    ask(member, order("one", store)).await?;
+    made_as(member, order("one", store)).await
+}
+
+pub async fn made_as(member: &Member, order: BackupAsk) -> Result<BackupSummary> {
+    ask(member, order).await?;
     match wait(member, "the backup is made", |state| !matches!(state, BackupState::Running { .. })).await? {
         BackupState::Done(summary) => Ok(summary),
         other => anyhow::bail!("{other:?}"),
@@ -123,7 +131,12 @@ async fn a_backup_of_a_replica_under_load_becomes_another_cluster() -> Result {
     other.add_empty().await?;
     let member = other.member(0);
     std::fs::write(member.dir().join("secrets/admin-password"), "another cluster's")?;
-    let source = BackupSource { store, path: PATH.to_owned(), manifest_sha256: Some(summary.manifest_sha256.clone()) };
+    let source = BackupSource {
+        store,
+        path: PATH.to_owned(),
+        manifest_sha256: Some(summary.manifest_sha256.clone()),
+        keys: None,
+    };
     let since = Instant::now();
     assert_eq!(restore(&other, source).await?, JobState::Done);
     measured("restore", since);
@@ -159,7 +172,7 @@ async fn a_damaged_backup_leaves_an_empty_volume_and_names_the_object() -> Resul
 
     let mut other = Cluster::new().await?;
     other.add_empty().await?;
-    let source = BackupSource { store, path: PATH.to_owned(), manifest_sha256: None };
+    let source = BackupSource { store, path: PATH.to_owned(), manifest_sha256: None, keys: None };
     let JobState::Failed { error } = restore(&other, source).await? else { panic!("it should fail") };
     assert!(error.contains("parts/000000 is damaged"), "{error}");
     assert_eq!(other.member(0).report().await?.data, DataState::Empty);

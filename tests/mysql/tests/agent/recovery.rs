@@ -14,7 +14,7 @@ use mysql_tests::{Cluster, Member};
 use topology::facts::{DataState, JobKind, JobState};
 use topology::gtid::GtidSet;
 use topology::record::Phase;
-use wire::{BackupSource, Command, Outcome, RecoveryTarget, StoreAccess};
+use wire::{BackupKeys, BackupSource, Command, Outcome, RecoveryTarget, StoreAccess};
 
 use crate::backups::{BUCKET, PATH, access, made};
 use crate::{Result, measured};
@@ -41,7 +41,7 @@ struct History {
     end: GtidSet,
 }
 
-async fn rows(member: &Member) -> Result<Vec<(u32, u32)>> {
+pub async fn rows(member: &Member) -> Result<Vec<(u32, u32)>> {
     Ok(member.client("root").await?.query("SELECT id, v FROM shop.t ORDER BY id").await?)
 }
 
@@ -127,7 +127,7 @@ impl History {
 }
 
 /// A cluster with one empty member: the one whose server_id is that of the old primary.
-async fn empty() -> Result<Cluster> {
+pub async fn empty() -> Result<Cluster> {
     let mut cluster = Cluster::new().await?;
     cluster.add_empty().await?;
     std::fs::write(cluster.member(0).dir().join("secrets/admin-password"), "another cluster's")?;
@@ -140,7 +140,17 @@ async fn recover(
     path: &str,
     target: Option<RecoveryTarget>,
 ) -> Result<JobState> {
-    let backup = Box::new(BackupSource { store: store.clone(), path: path.to_owned(), manifest_sha256: None });
+    recover_with(cluster, store, path, target, None).await
+}
+
+pub async fn recover_with(
+    cluster: &Cluster,
+    store: &StoreAccess,
+    path: &str,
+    target: Option<RecoveryTarget>,
+    keys: Option<BackupKeys>,
+) -> Result<JobState> {
+    let backup = Box::new(BackupSource { store: store.clone(), path: path.to_owned(), manifest_sha256: None, keys });
     let record = cluster.record(1, Phase::Promoting, 0, 0);
     let begun = cluster.member(0).command(&record, Command::Recover { backup, target }).await?;
     anyhow::ensure!(matches!(begun.outcome, Outcome::Pending { .. }), "{:?}", begun.outcome);
@@ -149,7 +159,7 @@ async fn recover(
 }
 
 /// What the recovered member has executed, once it is open.
-async fn opened(cluster: &mut Cluster) -> Result<GtidSet> {
+pub async fn opened(cluster: &mut Cluster) -> Result<GtidSet> {
     let report = cluster.member(0).wait("it runs", |report| facts(report).is_ok()).await?;
     let executed = facts(&report)?.executed.clone();
     cluster.member_mut(0).incarnation = report.data.incarnation().expect("data");
