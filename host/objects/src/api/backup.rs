@@ -65,6 +65,8 @@ pub enum BackupPhase {
     Succeeded,
     /// Given up; the message says why. There is no backup.
     Failed,
+    /// It was made, and is not in the store any more.
+    Removed,
 }
 
 /// What is known of a backup.
@@ -118,7 +120,7 @@ pub struct MysqlBackupStatus {
 impl MysqlBackupStatus {
     /// Whether nothing more will happen to this backup.
     pub fn is_finished(&self) -> bool {
-        matches!(self.phase, Some(BackupPhase::Succeeded | BackupPhase::Failed))
+        matches!(self.phase, Some(BackupPhase::Succeeded | BackupPhase::Failed | BackupPhase::Removed))
     }
 }
 
@@ -155,6 +157,9 @@ pub struct Backup {
         "spec.backup.bandwidth: must be an amount of bytes a second and at least 1Mi, such as 50Mi"
     ))]
     pub bandwidth: Option<String>,
+    /// How long backups, and the archive of the binary log that leads on from them, are kept. For ever if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 /// The keys with which backups are encrypted and opened, those of age (age-encryption.org).
@@ -166,6 +171,32 @@ pub struct BackupEncryption {
     /// `AGE-SECRET-KEY-1…`: as many as there are backups to open that were made for different ones.
     #[schemars(length(min = 1, max = 253))]
     pub keys_secret: String,
+}
+
+/// How long backups are kept. What is given has to allow it before anything is removed; the newest backup is always kept,
+/// with all of the archive that leads on from it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.fulls) || has(self.window)").message(
+    "spec.backup.retention: give `fulls`, `window`, or both"
+))]
+pub struct Retention {
+    /// So many of the newest full backups are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 1000").message(
+        "spec.backup.retention.fulls: must be 1 to 1000"
+    ))]
+    pub fulls: Option<i32>,
+    /// What is needed to recover any moment of so long a time is kept, as in `14d`, `2w` or `36h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,6}(s|m|h|d|w))+$')").message(
+        "spec.backup.retention.window: must be a time such as 14d, 2w or 36h"
+    ))]
+    pub window: Option<String>,
+    /// Whether it is only told what would be removed, in `status.backup.retention`. `false` if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
 }
 
 impl Backup {

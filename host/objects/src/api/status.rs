@@ -263,6 +263,54 @@ pub struct BackupsStatus {
     /// The archive of the binary log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<ArchiveStatus>,
+    /// What is kept, and for how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionStatus>,
+}
+
+/// What was kept and removed when it was last looked, an hour ago at most.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetentionStatus {
+    /// How many full backups are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fulls: Option<i32>,
+    /// The end of the oldest of them: nothing from before it can be recovered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Time>,
+    /// What kept it from removing what should be, or from looking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What is to become of each backup, the newest first: the newest hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<RetainedStatus>,
+    /// From where on the archive of the binary log is kept, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
+}
+
+/// What is to become of what lies in the store.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetainedStatus {
+    /// Its directory below `NAMESPACE/CLUSTER/full`.
+    pub name: String,
+    /// `Keep`, `Remove`, or `Leave` where it is nothing that this cluster may remove.
+    pub action: RetentionAction,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is to become of what lies in a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RetentionAction {
+    /// It is kept.
+    #[default]
+    Keep,
+    /// It is removed, or would be.
+    Remove,
+    /// It is not this cluster's to remove, or not yet.
+    Leave,
 }
 
 /// The archive of the binary log, as it was when something last changed; while it only grows, at most a minute ago.

@@ -36,6 +36,12 @@ fn cluster(spec: &str) -> MysqlCluster {
 #[case("{storage: {size: 10Gi}, readReplicas: {count: 2, delay: 1h30m, maxLag: 10s}}")]
 #[case("{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}}}")]
 #[case("{storage: {size: 10Gi}, backup: {store: {s3: {bucket: b, credentialsSecret: s, endpoint: 'http://s3:9000'}}}}")]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, retention: {fulls: 7, window: 14d}}}"
+)]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, retention: {window: 1d12h, dryRun: true}}}"
+)]
 #[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: shop-1}}}")]
 #[case(
     "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {azure: {account: a, container: c, credentialsSecret: s}}, path: store/shop/full/1}}}"
@@ -125,6 +131,18 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
 #[case(
     "{storage: {size: 10Gi}, backup: {store: {s3: {bucket: b, credentialsSecret: s, endpoint: 's3:9000'}}}}",
     "endpoint"
+)]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, retention: {dryRun: true}}}",
+    "retention: give `fulls`"
+)]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, retention: {fulls: 0}}}",
+    "retention.fulls"
+)]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, retention: {window: a fortnight}}}",
+    "retention.window"
 )]
 #[case("{storage: {size: 10Gi}, bootstrap: {recovery: {}}}", "spec.bootstrap.recovery")]
 #[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, path: p}}}", "spec.bootstrap.recovery")]

@@ -2,10 +2,13 @@
 //!
 //! A recovery that cannot be carried out must never turn into a new, empty database.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use topology::gtid::GtidSet;
 
-use crate::api::{Backup, BackupStore, MysqlClusterSpec, Recovery, RecoveryTarget};
+use crate::api::{Backup, BackupStore, MysqlClusterSpec, Recovery, RecoveryTarget, Retention};
+use crate::duration;
 use crate::problem::Problem;
 use crate::quantity;
 use crate::schedule::{DEFAULT_TIME_ZONE, Schedule};
@@ -30,6 +33,9 @@ pub(super) fn check(spec: &MysqlClusterSpec, problems: &mut Vec<Problem>) -> Opt
                 "is no amount of bytes a second, or less than 1Mi",
                 "write it as in 50Mi, or leave it out for no limit",
             ));
+        }
+        if let Some(Err(problem)) = retention(backup) {
+            problems.push(problem);
         }
     }
     let bootstrap = spec.bootstrap.as_ref()?;
@@ -106,6 +112,47 @@ pub fn bandwidth(backup: &Backup) -> Option<u64> {
 pub fn schedule(backup: &Backup) -> Option<Result<Schedule, (bool, String)>> {
     let zone = backup.time_zone.as_deref().unwrap_or(DEFAULT_TIME_ZONE);
     backup.schedule.as_deref().map(|line| Schedule::parse(line, zone))
+}
+
+/// How long backups are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// So many of the newest.
+    pub fulls: Option<u32>,
+    /// What is needed to recover any moment of so long a time.
+    pub window: Option<Duration>,
+    /// Whether it is only told what would be removed.
+    pub dry_run: bool,
+}
+
+/// How long backups are kept. None where they are for ever.
+pub fn retention(backup: &Backup) -> Option<Result<Kept, Problem>> {
+    backup.retention.as_ref().map(kept)
+}
+
+fn kept(retention: &Retention) -> Result<Kept, Problem> {
+    let field = "spec.backup.retention";
+    let fulls = match retention.fulls {
+        None => None,
+        Some(fulls @ 1..=1000) => Some(fulls.unsigned_abs()),
+        Some(fulls) => {
+            let problem = format!("{fulls} is no number of backups to keep");
+            return Err(Problem::new(format!("{field}.fulls"), problem, "write a number from 1 to 1000"));
+        }
+    };
+    let window = match retention.window.as_deref() {
+        None => None,
+        Some(text) => {
+            let window = duration::parse_long(text).filter(|window| !window.is_zero());
+            let problem =
+                || Problem::new(format!("{field}.window"), format!("{text:?} is no time"), "write it as in 14d");
+            Some(window.ok_or_else(problem)?)
+        }
+    };
+    if fulls.is_none() && window.is_none() {
+        return Err(Problem::new(field, "does not say how long", "give `fulls`, `window`, or both"));
+    }
+    Ok(Kept { fulls, window, dry_run: retention.dry_run.unwrap_or(false) })
 }
 
 fn store(field: &str, store: &BackupStore, problems: &mut Vec<Problem>) {
@@ -204,6 +251,31 @@ mod tests {
         assert_eq!(with("1Mi"), (Vec::new(), Some(1 << 20)));
         for wrong in ["50", "50m", "1023Ki", "fast", "-1Mi"] {
             assert_eq!(with(wrong), (vec!["spec.backup.bandwidth".to_owned()], None), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn backups_are_kept_for_a_number_or_a_time() {
+        let with = |retention: serde_json::Value| {
+            let gcs = serde_json::json!({ "gcs": { "bucket": "b", "credentialsSecret": "c" } });
+            let backup = serde_json::json!({ "store": gcs, "retention": retention });
+            problems(serde_json::json!({ "storage": { "size": "1Gi" }, "backup": backup }))
+        };
+        for right in [
+            serde_json::json!({ "fulls": 7 }),
+            serde_json::json!({ "window": "14d" }),
+            serde_json::json!({ "fulls": 1, "window": "2w", "dryRun": true }),
+        ] {
+            assert_eq!(with(right), Vec::<String>::new());
+        }
+        for (wrong, at) in [
+            (serde_json::json!({}), ""),
+            (serde_json::json!({ "fulls": 0 }), ".fulls"),
+            (serde_json::json!({ "fulls": -1, "window": "1d" }), ".fulls"),
+            (serde_json::json!({ "window": "0d" }), ".window"),
+            (serde_json::json!({ "fulls": 7, "window": "14" }), ".window"),
+        ] {
+            assert_eq!(with(wrong.clone()), [format!("spec.backup.retention{at}")], "{wrong}");
         }
     }
 
