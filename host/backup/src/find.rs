@@ -16,7 +16,7 @@ use crate::recovery;
 use crate::store::Store;
 
 /// How many entries are read at a time: each is small, and the way to the store is long.
-const READ_AT_ONCE: usize = 16;
+pub(crate) const READ_AT_ONCE: usize = 16;
 
 /// Entries in order, and the one before them, if it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub async fn entries(archive: &Archive, executed: &GtidSet, target: &RecoveryTar
 
 /// The number of the last segment that begins within what is executed; that of the first there is, if none does. What
 /// each covers grows with its number, so half of those that are left are ruled out by each that is read.
-async fn beginning(archive: &Archive, executed: &GtidSet, newest: u64) -> Result<u64, Error> {
+pub(crate) async fn beginning(archive: &Archive, executed: &GtidSet, newest: u64) -> Result<u64, Error> {
     let (mut low, mut high) = (FIRST, newest);
     while low < high {
         let middle = low + (high - low).div_ceil(2);
@@ -88,7 +88,7 @@ async fn beginning(archive: &Archive, executed: &GtidSet, newest: u64) -> Result
     Ok(low)
 }
 
-async fn there(archive: &Archive, sequence: u64) -> Result<Entry, Error> {
+pub(crate) async fn there(archive: &Archive, sequence: u64) -> Result<Entry, Error> {
     let object = layout::log_entry(archive.path(), sequence);
     let problem = "it is not there, and later ones are; use a full backup from after it".to_owned();
     archive.entry(sequence).await?.ok_or(Error::Chain { object, problem })

@@ -81,6 +81,31 @@ pub fn encrypted(data: &str) -> String {
     format!("{data}.age")
 }
 
+/// Whether a directory below the backups of a cluster has a name that [`full`] gives: a time, eight characters of a uid,
+/// and a member.
+pub fn is_full_name(name: &str) -> bool {
+    let mut parts = name.splitn(3, '-');
+    let (Some(time), Some(uid), Some(member)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let digits = |text: Option<&str>| text.is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let timed = time.len() == 16 && time.as_bytes()[8] == b'T' && time.ends_with('Z');
+    let timed = timed && digits(time.get(..8)) && digits(time.get(9..15));
+    timed && uid.len() == 8 && uid.bytes().all(|byte| byte.is_ascii_hexdigit()) && !member.is_empty()
+}
+
+/// Whether an object with this name below a backup is of those that make one up.
+pub fn is_of_full(name: &str) -> bool {
+    let number = name.strip_prefix("parts/");
+    let part = number.is_some_and(|number| number.len() >= 6 && number.bytes().all(|byte| byte.is_ascii_digit()));
+    part || name == MANIFEST || name == MANIFEST_SUM
+}
+
+/// The number of the segment whose bytes these are, by their name below the archive.
+pub fn log_data_sequence(name: &str) -> Option<u64> {
+    let (digits, rest) = name.strip_prefix("data/")?.split_once('-')?;
+    let known = digits.len() == 12 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    (known && rest.contains(".binlog.")).then(|| digits.parse().ok())?
+}
+
 /// What a path of a backup must look like, whoever wrote it.
 ///
 /// # Errors
@@ -131,6 +156,30 @@ mod tests {
         assert_eq!(log_beside(&format!("moved/to/{path}"), &origin), "moved/to/store/shop/log/0b7f");
         assert_eq!(log_beside("anywhere", &origin), log("store", "shop", "0b7f"));
         assert!(is_full(&path) && !is_full("store/shop") && !is_full("full/shop") && !is_full("full"));
+    }
+
+    #[test]
+    fn what_this_crate_writes_is_known_by_its_name_and_nothing_else_is() {
+        let path = full("store", "shop", "20261127T135000Z-4be0643f", "shop-2");
+        let name = path.rsplit('/').next().unwrap();
+        assert!(is_full_name(name), "{name}");
+        for other in
+            ["", "archive", "20261127T135000Z", "20261127T135000Z-4be0643f", "20261127T135000Z-4be0643g-shop-2"]
+        {
+            assert!(!is_full_name(other), "{other}");
+        }
+        for ours in [part("x", 7), part("x", 1_234_567), manifest("x"), manifest_sum("x")] {
+            assert!(is_of_full(&ours[2..]), "{ours}");
+        }
+        for other in ["notes.txt", "parts/7", "parts/00000x", "parts/000001.bak", "manifest.json.old"] {
+            assert!(!is_of_full(other), "{other}");
+        }
+        assert_eq!(log_data_sequence(&log_data(42, "shop-1", "4be0643f")), Some(42));
+        for other in
+            ["data/42-shop-1-x.binlog.zst", "000000000042-shop.binlog.zst", "data/000000000042-shop.sql", "data/x"]
+        {
+            assert_eq!(log_data_sequence(other), None, "{other}");
+        }
     }
 
     #[test]

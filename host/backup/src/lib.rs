@@ -8,8 +8,9 @@
 //! Beside the backups lies an archive of the binary log, a chain of segments: [`log`].
 //!
 //! [`manifest`], [`layout`], [`choose`], [`steps`], [`log`], [`appoint`], [`full`], [`recovery_point`], [`recovery`],
-//! [`encryption`], [`keys`], [`cipher`] and [`pace`] are pure; [`store`], [`archive`], [`mod@write`], [`read`], [`find`] and [`segment`] touch the world and decide nothing. This
-//! crate knows neither Kubernetes nor mysqld.
+//! [`retention`], [`encryption`], [`keys`], [`cipher`] and [`pace`] are pure; [`store`], [`archive`], [`mod@write`],
+//! [`read`], [`find`], [`segment`], [`survey`] and [`sweep`] touch the world and decide nothing. This crate knows neither
+//! Kubernetes nor mysqld.
 
 pub mod appoint;
 pub mod archive;
@@ -29,9 +30,12 @@ pub mod progress;
 pub mod read;
 pub mod recovery;
 pub mod recovery_point;
+pub mod retention;
 pub mod segment;
 pub mod steps;
 pub mod store;
+pub mod survey;
+pub mod sweep;
 mod unpack;
 pub mod write;
 

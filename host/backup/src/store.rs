@@ -1,12 +1,15 @@
 //! A place for objects: S3 and what speaks its protocol, Google Cloud Storage, Azure, or a directory.
 //!
-//! It must never overwrite or delete what belongs to a backup that has a manifest.
+//! It must never overwrite what belongs to a backup that has a manifest, nor delete anything of it before the manifest: a
+//! backup is there as a whole or not at all.
+
+mod remove;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::buffered::BufWriter;
@@ -26,6 +29,7 @@ use crate::error::Error;
 use crate::layout;
 use crate::manifest::Manifest;
 use crate::write::PART;
+pub use remove::Listed;
 
 /// How long a connection may take. A store is rarely on the other side of the world.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -110,6 +114,12 @@ impl Store {
         let (store, prefix) = made.map_err(|why| Error::Access(why.to_string()))?;
         let inner = if prefix.is_empty() { store } else { Arc::new(PrefixStore::new(store, prefix)) };
         Ok(Self { inner, patience })
+    }
+
+    /// A store that is gone with its last copy.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        Self { inner: Arc::new(object_store::memory::InMemory::new()), patience: Patience::default() }
     }
 
     /// Writes an object whole, trying again while the store fails.
@@ -242,30 +252,6 @@ impl Store {
         };
         let manifest = Manifest::read(at, &text, &String::from_utf8_lossy(&sum))?;
         Ok(Some((manifest, crate::manifest::sha256(&text))))
-    }
-
-    /// Removes what a backup that was never finished left, and says how many objects that were. Where there is a
-    /// manifest nothing is removed.
-    ///
-    /// # Errors
-    /// [`Error::Store`]
-    pub async fn remove_unfinished(&self, at: &str) -> Result<usize, Error> {
-        let what = || format!("removing what is unfinished at {at}");
-        let prefix = path(at)?;
-        let manifest = path(&layout::manifest(at))?;
-        let work = async {
-            match self.inner.head(&manifest).await {
-                Ok(_) => return Ok(0),
-                Err(object_store::Error::NotFound { .. }) => {}
-                Err(why) => return Err(why),
-            }
-            let found: Vec<_> = self.inner.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect().await?;
-            let found = futures::stream::iter(found.into_iter().map(Ok)).boxed();
-            let removed: Vec<_> = self.inner.delete_stream(found).try_collect().await?;
-            Ok(removed.len())
-        };
-        // As many requests as there are thousands of parts.
-        work.await.map_err(|source| Error::Store { what: what(), source })
     }
 
     /// A request with its retries. The client's own limits end it as a rule; a directory has none.

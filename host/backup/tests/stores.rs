@@ -17,14 +17,17 @@ use std::time::Duration;
 use backup::archive::{Appended, Archive};
 use backup::log::{self, Entry};
 use backup::manifest::{Content, FORMAT, Gtids, Manifest, Method, Origin, Server};
+use backup::retention::{Policy, judge};
 use backup::store::Patience;
+use backup::survey::survey;
+use backup::sweep::sweep;
 use backup::write::Manner;
-use backup::{Error, Keys, Progress, Store, layout, read};
+use backup::{Error, Keys, Progress, Store, find, layout, read};
 use bytes::Bytes;
 use lab::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use wire::{Sensitive, StoreAccess};
+use wire::{RecoveryTarget, Sensitive, StoreAccess};
 
 const BUCKET: &str = "shop";
 const PATH: &str = "store/shop/full/20261127T135000Z-4be0643f-shop-2";
@@ -429,5 +432,78 @@ async fn an_object_of_any_size_is_written_as_it_grows() {
         given_up.write(Bytes::from(vec![0; 9 << 20])).await.unwrap();
         given_up.abort().await;
         assert!(!place.file("store/shop/log/data/other").exists());
+    }
+}
+
+/// A backup of that day that holds so many transactions for sure, and perhaps two more.
+async fn write_of(store: &Store, dir: &Path, day: u32, last: u64) -> String {
+    let (uuid, id) = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", format!("202611{day:02}T135000Z-4be0643f"));
+    let path = layout::full("store", "shop", &id, "shop-2");
+    let of_that_day = |content| {
+        let mut manifest = manifest(content);
+        manifest.cluster.uid = "0b7f4f0e".to_owned();
+        manifest.gtids.at_least = format!("{uuid}:1-{last}").parse().unwrap();
+        manifest.gtids.at_most = format!("{uuid}:1-{}", last + 2).parse().unwrap();
+        manifest.began_at = format!("2026-11-{day:02}T13:50:00Z").parse().unwrap();
+        manifest.ended_at = format!("2026-11-{day:02}T13:50:07Z").parse().unwrap();
+        manifest
+    };
+    backup::write::write(store, &path, dir, PACE, &Arc::default(), &CancellationToken::new(), of_that_day)
+        .await
+        .unwrap();
+    path
+}
+
+#[tokio::test]
+async fn what_is_kept_is_whole_after_a_sweep_and_a_store_that_is_gone_loses_nothing() {
+    let own = Origin { namespace: "store".to_owned(), name: "shop".to_owned(), uid: "0b7f4f0e".to_owned() };
+    let now_us = "2026-11-27T20:00:00Z".parse::<jiff::Timestamp>().unwrap().as_microsecond().unsigned_abs();
+    let policy = Policy { fulls: Some(2), window: None };
+    for mut place in Place::both() {
+        let (store, source) = (place.open(), data(200_000));
+        let archive = Archive::at(store.clone(), ARCHIVE).unwrap();
+        for sequence in 1..=12 {
+            archive.append(&segment(sequence, "shop-1", b"next"), Bytes::from_static(b"next")).await.unwrap();
+        }
+        let mut paths = Vec::new();
+        for (day, last) in [(23, 35), (24, 65), (25, 85), (26, 105)] {
+            paths.push(write_of(&store, source.path(), day, last).await);
+        }
+        // Of the cluster that had this name before, and a note that somebody left beside a backup.
+        write(&store, source.path()).await.unwrap();
+        store.put(&format!("{}/notes.txt", paths[0]), Bytes::from_static(b"mine")).await.unwrap();
+        let seen = survey(&store, &own).await.unwrap();
+        let plan = judge(&policy, &own, &seen.sight, now_us);
+        let removed: Vec<_> = plan.removals().map(|name| format!("store/shop/full/{name}")).collect();
+        assert_eq!((removed.as_slice(), plan.archive.as_ref().map(|cut| cut.from)), (&paths[..2], Some(7)));
+        if let Some(server) = place.server.take() {
+            let address: SocketAddr = server.endpoint().trim_start_matches("http://").parse().unwrap();
+            drop(server);
+            let swept = sweep(&store, &own, &seen, &plan, 1_000).await;
+            assert!(swept.problem.is_some() && swept.fulls.is_empty() && swept.objects == 0, "{swept:?}");
+            assert!(survey(&store, &own).await.is_err(), "a store that is gone is not an empty one");
+            place.server = Some(S3Server::start(place.dir.path(), BUCKET, address).unwrap());
+        }
+        let swept = sweep(&store, &own, &seen, &plan, 1_000).await;
+        assert!(swept.problem.is_none() && !swept.more, "{swept:?}");
+        assert_eq!((swept.fulls.len(), swept.segments), (2, 6));
+        let left = |object: &str| place.file(object).exists();
+        assert!(left(&format!("{}/notes.txt", paths[0])) && !left(&layout::part(&paths[0], 0)));
+        assert!(!left(&layout::manifest(&paths[1])) && left(&layout::manifest(PATH)));
+        let data = |sequence| format!("{ARCHIVE}/{}", layout::log_data(sequence, "shop-1", "4be0643f"));
+        assert!(!left(&layout::log_entry(ARCHIVE, 6)) && !left(&data(6)));
+        assert!(left(&layout::log_entry(ARCHIVE, 7)) && left(&data(7)));
+        for path in &paths[2..] {
+            let manifest = read::manifest(&store, path, None).await.unwrap();
+            let (target, abort) = (tempfile::tempdir().unwrap(), CancellationToken::new());
+            let into = target.path().join("new");
+            read::read(&store, path, &manifest, &into, &Arc::<Progress>::default(), &abort).await.unwrap();
+            assert_eq!(contents(&into), contents(source.path()));
+            let found = find::entries(&archive, &manifest.gtids.at_least, &RecoveryTarget::End).await.unwrap();
+            assert_eq!(log::plan(ARCHIVE, &found.entries, &manifest.gtids.at_least).unwrap().end.count(), 130);
+        }
+        let seen = survey(&store, &own).await.unwrap();
+        let plan = judge(&policy, &own, &seen.sight, now_us);
+        assert_eq!((plan.removals().count(), plan.archive.map(|cut| cut.removed)), (0, Some(0)));
     }
 }
