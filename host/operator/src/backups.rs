@@ -1,5 +1,5 @@
 //! The backups controller: has the backups made that MysqlBackups ask for and binary logs archived where a spec says so,
-//! and tells of both.
+//! removes what is not to be kept any longer, and tells of all that.
 //!
 //! What is to be done is [`backup::steps::next`]'s to say, from what agents and the store say at that moment; nothing is
 //! remembered here, so that any operator can go on where another stopped. It must never touch a role, a child or the
@@ -10,6 +10,7 @@ mod archive;
 mod observe;
 mod reconcile;
 mod report;
+mod retention;
 mod schedule;
 
 use std::sync::Arc;
@@ -38,17 +39,20 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) -> anyhow::Resu
 }
 
 async fn serve_term(context: Arc<Context>, term: CancellationToken) {
+    let backups: Api<MysqlBackup> = Api::all(context.client.clone());
+    let controller = Controller::new(backups, watcher::Config::default());
+    let seen = controller.store();
     tokio::join!(
-        look_after(context.clone(), term.clone()),
+        look_after(controller, context.clone(), term.clone()),
         schedule::run(context.clone(), term.clone()),
+        retention::run(context.clone(), seen, term.clone()),
         archive::run(context, term),
     );
 }
 
-async fn look_after(context: Arc<Context>, term: CancellationToken) {
-    let backups: Api<MysqlBackup> = Api::all(context.client.clone());
+async fn look_after(controller: Controller<MysqlBackup>, context: Arc<Context>, term: CancellationToken) {
     let ended = term.clone();
-    Controller::new(backups, watcher::Config::default())
+    controller
         .graceful_shutdown_on(ended.cancelled_owned())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .run(reconcile::reconcile, |_, _, _| Action::requeue(reconcile::RETRY), context)

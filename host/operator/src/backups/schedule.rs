@@ -45,7 +45,7 @@ pub(super) async fn run(context: Arc<Context>, term: CancellationToken) {
 }
 
 /// The name of the backup that was due last, and when that was.
-fn due(cluster: &MysqlCluster, now: Timestamp) -> Option<(String, Timestamp)> {
+pub(super) fn due(cluster: &MysqlCluster, now: Timestamp) -> Option<(String, Timestamp)> {
     if cluster.spec.paused || cluster.metadata.deletion_timestamp.is_some() {
         return None;
     }

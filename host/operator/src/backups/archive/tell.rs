@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource as _, ResourceExt as _};
-use objects::api::{ArchiveStatus, MysqlCluster};
+use objects::api::{ArchiveStatus, MysqlCluster, MysqlClusterStatus};
 use objects::conditions::{BACKUPS_CURRENT, find};
 use topology::gtid::GtidSet;
 
@@ -19,7 +19,8 @@ const LONGEST_SET: usize = 600;
 /// Whether something of this controller stands in the status.
 pub fn is_told(cluster: &MysqlCluster) -> bool {
     let status = cluster.status.as_ref();
-    status.is_some_and(|status| status.backup.is_some() || find(&status.conditions, BACKUPS_CURRENT).is_some())
+    let told = |status: &MysqlClusterStatus| status.backup.as_ref().is_some_and(|backup| backup.archive.is_some());
+    status.is_some_and(|status| told(status) || find(&status.conditions, BACKUPS_CURRENT).is_some())
 }
 
 /// Writes what is so.
