@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use objects::api::{
-    AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, NONE, PolicyStatus,
+    AnswerStatus, ArchiveStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, NONE,
+    PolicyStatus, RetentionStatus,
 };
 use objects::conditions::{ROLLOUT_PENDING, SPEC_VALID, WRITES_BLOCKED, find};
 use topology::record::{Phase, Record};
@@ -192,11 +193,40 @@ fn facts(view: &View<'_>, status: &MysqlClusterStatus, style: Style) -> String {
     if let Some(warned) = warned {
         say("warnings", warned.message.replace(" | ", "\n"), Tone::Doubtful);
     }
+    if let Some(archive) = status.backup.as_ref().and_then(|backup| backup.archive.as_ref()) {
+        say("archive", archived(archive, view.now), Tone::Plain);
+        if let Some(problem) = &archive.problem {
+            say("", format!("it does not go on: {problem}"), Tone::Doubtful);
+        }
+    }
+    if let Some(retention) = status.backup.as_ref().and_then(|backup| backup.retention.as_ref()) {
+        say("backups", retained(retention, view.now), Tone::Plain);
+        if let Some(problem) = &retention.problem {
+            say("", format!("not removed: {problem}"), Tone::Doubtful);
+        }
+    }
     match &status.last_failover {
         Some(failover) => say("last change", moved(failover, view.now), Tone::Plain),
         None => say("last change", "the primary was never replaced".to_owned(), Tone::Quiet),
     }
     table.trim_fmt() + "\n"
+}
+
+fn archived(archive: &ArchiveStatus, now: Timestamp) -> String {
+    let through = archive.through.as_ref().map(|through| format!("its newest commit was made {}", ago(now, through.0)));
+    let member = archive.member.as_deref().map_or_else(String::new, |member| format!(", from {member}'s binary log"));
+    let lag = match archive.lag_seconds {
+        Some(0) => "; nothing is missing".to_owned(),
+        Some(lag) => format!("; {lag} s of commits may be missing"),
+        None => String::new(),
+    };
+    format!("{}{member}{lag}", through.as_deref().unwrap_or("no commit is in it yet"))
+}
+
+fn retained(retention: &RetentionStatus, now: Timestamp) -> String {
+    let fulls = retention.fulls.unwrap_or_default();
+    let oldest = retention.oldest.as_ref().map(|oldest| format!(", the oldest ended {}", ago(now, oldest.0)));
+    format!("{fulls} are kept{}", oldest.unwrap_or_default())
 }
 
 fn claim(record: &Record) -> String {

@@ -2,7 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use objects::api::{
-    AnswerStatus, FailoverStatus, MemberRole, MemberStatus, MysqlClusterSpec, PoliciesStatus, ReadReplicasStatus,
+    AnswerStatus, ArchiveStatus, BackupsStatus, FailoverStatus, MemberRole, MemberStatus, MysqlClusterSpec,
+    PoliciesStatus, ReadReplicasStatus, RetentionStatus,
 };
 use topology::record::Member;
 use uuid::Uuid;
@@ -217,4 +218,28 @@ fn read_replicas_stand_below_the_members_and_are_counted_apart() {
             && line.contains("copying the data")),
         "{text}"
     );
+}
+
+#[test]
+fn an_archive_and_what_is_kept_stand_below_with_what_keeps_them_from_going_on() {
+    let mut cluster = healthy();
+    let archive = ArchiveStatus {
+        through: Some(at(12)),
+        member: Some("shop-2".to_owned()),
+        lag_seconds: Some(0),
+        ..ArchiveStatus::default()
+    };
+    let retention = RetentionStatus {
+        fulls: Some(7),
+        oldest: Some(at(14 * 86_400)),
+        problem: Some("the store is gone".to_owned()),
+        ..RetentionStatus::default()
+    };
+    let backup = BackupsStatus { archive: Some(archive), retention: Some(retention) };
+    cluster.status.as_mut().unwrap().backup = Some(backup);
+    let text = shown(&cluster, Some(&record()), PLAIN);
+    let archive = "its newest commit was made 12 s ago, from shop-2's binary log; nothing is missing";
+    assert!(text.contains(archive) && !text.contains("it does not go on"), "{text}");
+    assert!(text.contains("7 are kept, the oldest ended 14 d ago"), "{text}");
+    assert!(text.contains("not removed: the store is gone"), "{text}");
 }
