@@ -273,7 +273,7 @@ pub fn days(window: Duration) -> String {
     match (seconds / 86_400, seconds % 86_400 / 3_600, seconds % 3_600) {
         (days, 0, 0) if days > 0 => format!("{days} d"),
         (days, hours, 0) => format!("{} h", days * 24 + hours),
-        _ if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        _ if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         _ => format!("{seconds} s"),
     }
 }

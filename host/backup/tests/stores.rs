@@ -448,7 +448,7 @@ async fn write_of(store: &Store, dir: &Path, day: u32, last: u64) -> String {
         manifest.ended_at = format!("2026-11-{day:02}T13:50:07Z").parse().unwrap();
         manifest
     };
-    backup::write::write(store, &path, dir, PACE, &Arc::default(), &CancellationToken::new(), of_that_day)
+    backup::write::write(store, &path, dir, MANNER, &Arc::default(), &CancellationToken::new(), of_that_day)
         .await
         .unwrap();
     path
@@ -497,7 +497,9 @@ async fn what_is_kept_is_whole_after_a_sweep_and_a_store_that_is_gone_loses_noth
             let manifest = read::manifest(&store, path, None).await.unwrap();
             let (target, abort) = (tempfile::tempdir().unwrap(), CancellationToken::new());
             let into = target.path().join("new");
-            read::read(&store, path, &manifest, &into, &Arc::<Progress>::default(), &abort).await.unwrap();
+            read::read(&store, path, &manifest, &Keys::default(), &into, &Arc::<Progress>::default(), &abort)
+                .await
+                .unwrap();
             assert_eq!(contents(&into), contents(source.path()));
             let found = find::entries(&archive, &manifest.gtids.at_least, &RecoveryTarget::End).await.unwrap();
             assert_eq!(log::plan(ARCHIVE, &found.entries, &manifest.gtids.at_least).unwrap().end.count(), 130);
