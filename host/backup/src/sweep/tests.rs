@@ -217,7 +217,9 @@ async fn strangers(world: &World, unreadable: bool) -> Vec<String> {
         world.store.put(object, bytes::Bytes::from_static(b"?")).await.unwrap();
     }
     let all = world.objects().await;
-    let ours = |name: &String| name.contains("0000000a") || strange.iter().any(|other| other.ends_with(name.as_str()));
+    let ours = |name: &String| {
+        name.contains("20200101T000000Z-0000000a") || strange.iter().any(|other| other.ends_with(name.as_str()))
+    };
     all.into_iter().filter(ours).collect()
 }
 
