@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -51,10 +51,16 @@ impl Bucket {
         self.server.root().join(NAME)
     }
 
-    /// Whether there is a full backup of this cluster.
-    pub fn has_full(&self, cluster: &Cluster) -> bool {
-        let fulls = std::fs::read_dir(self.of(cluster).join("full"));
-        fulls.into_iter().flatten().flatten().any(|full| full.path().join("manifest.json").exists())
+    /// The names of the full backups of this cluster.
+    ///
+    /// # Errors
+    /// One has a name that is none.
+    pub fn fulls(&self, cluster: &Cluster) -> Result<Vec<String>> {
+        let found = std::fs::read_dir(self.of(cluster).join("full")).into_iter().flatten().flatten();
+        let whole = found.filter(|full| full.path().join("manifest.json").exists());
+        whole
+            .map(|full| full.file_name().into_string().map_err(|name| anyhow!("{} is no name", name.display())))
+            .collect()
     }
 
     /// The transactions that are in the archive of this cluster's binary log.

@@ -18,6 +18,7 @@ mod policy_life;
 mod readers;
 mod rebuild;
 mod recovery;
+mod retention;
 mod rollout;
 mod runbook;
 mod scale;

@@ -27,7 +27,7 @@ fn a_dropped_table_comes_back_from_the_store_alone_with_everything_before_it() {
         backups.delete_collection(&DeleteParams::default(), &Default::default()).await?;
         cluster.patch_spec(json!({ "backup": { "store": store, "continuous": true } })).await?;
         let mut writer = under_load(&cluster).await?;
-        let full = || async { Ok(bucket.has_full(&cluster).then_some(())) };
+        let full = || async { Ok((!bucket.fulls(&cluster)?.is_empty()).then_some(())) };
         cluster.wait_for("a full backup", WHOLE, full).await?;
         crate::rows_go_on(&cluster, &mut writer).await?;
 
