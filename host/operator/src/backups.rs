@@ -12,6 +12,7 @@ mod reconcile;
 mod report;
 mod retention;
 mod schedule;
+mod tell;
 
 use std::sync::Arc;
 

@@ -1,0 +1,43 @@
+//! How what is told of backups gets into a cluster's status and its Events. Each who tells something is a manager of fields
+//! of its own, so that nobody takes back what another wrote.
+
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource as _, ResourceExt as _};
+use objects::api::MysqlCluster;
+
+use crate::Context;
+
+/// Writes all that this manager has to tell: what it wrote before and is not in it is taken back.
+pub async fn apply(
+    context: &Context,
+    cluster: &MysqlCluster,
+    manager: &str,
+    status: serde_json::Value,
+) -> Result<(), kube::Error> {
+    let patch = serde_json::json!({
+        "apiVersion": MysqlCluster::api_version(&()),
+        "kind": MysqlCluster::kind(&()),
+        "metadata": { "name": cluster.name_any() },
+        "status": status,
+    });
+    let api: Api<MysqlCluster> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
+    let params = PatchParams::apply(manager).force();
+    api.patch_status(&cluster.name_any(), &params, &Patch::Apply(&patch)).await.map(drop)
+}
+
+/// An Event. One that cannot be written is a pity and nothing more: what it tells of stands elsewhere too.
+pub async fn event(
+    context: &Context,
+    cluster: &MysqlCluster,
+    type_: EventType,
+    reason: &str,
+    action: &str,
+    note: String,
+) {
+    let event =
+        Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
+    if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
+        tracing::warn!(%error, "an Event could not be written");
+    }
+}
