@@ -28,6 +28,7 @@ pub fn may_begin_with(manifest: &Manifest, target: &RecoveryTarget) -> bool {
         RecoveryTarget::End => true,
         RecoveryTarget::Time { unix_us } => unix_us_of(manifest.ended_at) <= *unix_us,
         RecoveryTarget::BeforeGtid { gtid } => gtid.intersect(&manifest.gtids.at_most).is_empty(),
+        RecoveryTarget::WithinGtids { gtids } => manifest.gtids.at_most.is_subset_of(gtids),
     }
 }
 
@@ -43,6 +44,7 @@ pub fn ends_in(entry: &Entry, target: &RecoveryTarget) -> bool {
         RecoveryTarget::End => false,
         RecoveryTarget::Time { unix_us } => entry.first_commit_unix_us.max(entry.last_commit_unix_us) > *unix_us,
         RecoveryTarget::BeforeGtid { gtid } => gtid.is_subset_of(&entry.gtids),
+        RecoveryTarget::WithinGtids { gtids } => !entry.gtids.is_subset_of(gtids),
     }
 }
 
@@ -52,6 +54,8 @@ pub fn ends_before(target: &RecoveryTarget, gtid: &str, committed_unix_us: u64) 
         RecoveryTarget::End => false,
         RecoveryTarget::Time { unix_us } => committed_unix_us > *unix_us,
         RecoveryTarget::BeforeGtid { gtid: first } => first.to_string() == gtid,
+        // What is no GTID is in no set.
+        RecoveryTarget::WithinGtids { gtids } => !gtid.parse::<GtidSet>().is_ok_and(|one| one.is_subset_of(gtids)),
     }
 }
 
@@ -73,7 +77,7 @@ pub fn way<'a>(
     let plan = log::plan(archive, entries, executed)?;
     ends_within(archive, manifest, last, target)?;
     // What it ends in may be the backup's already, and more than what is wanted of it.
-    if *target != RecoveryTarget::End && plan.replay.last() != Some(&last) {
+    if ends_in(last, target) && plan.replay.last() != Some(&last) {
         holds_nothing_later(executed, &last.before)?;
     }
     let covered = plan.replay.first().map_or(&first.before, |first| &first.before).clone();
@@ -116,7 +120,12 @@ fn ends_of<'a>(archive: &str, manifest: &Manifest, entries: &'a [Entry]) -> Resu
 }
 
 fn ends_within(archive: &str, manifest: &Manifest, last: &Entry, target: &RecoveryTarget) -> Result<(), Error> {
-    if *target == RecoveryTarget::End || ends_in(last, target) {
+    let is_covered = match target {
+        RecoveryTarget::End => true,
+        RecoveryTarget::Time { .. } | RecoveryTarget::BeforeGtid { .. } => false,
+        RecoveryTarget::WithinGtids { gtids } => gtids.is_subset_of(&last.after()),
+    };
+    if is_covered || ends_in(last, target) {
         return Ok(());
     }
     Err(Error::Unreachable(beyond(archive, manifest, last, target)))
@@ -150,12 +159,14 @@ fn begins_before(
             unix_us_of(manifest.began_at).max(held) > *unix_us
         }
         RecoveryTarget::BeforeGtid { gtid } => gtid.is_subset_of(executed),
+        RecoveryTarget::WithinGtids { gtids } => !executed.is_subset_of(gtids),
     };
     if !early {
         return Ok(());
     }
     let what = match target {
         RecoveryTarget::BeforeGtid { gtid } => format!("the backup already holds {gtid}"),
+        RecoveryTarget::WithinGtids { gtids } => format!("the backup already holds {}", executed.subtract(gtids)),
         _ => "the target is before the backup".to_owned(),
     };
     Err(Error::Unreachable(format!(
@@ -167,6 +178,9 @@ fn begins_before(
 fn beyond(archive: &str, manifest: &Manifest, last: &Entry, target: &RecoveryTarget) -> String {
     let what = match target {
         RecoveryTarget::BeforeGtid { gtid } => format!("{gtid} is in no segment of the archive {archive}, and "),
+        RecoveryTarget::WithinGtids { gtids } => {
+            format!("{} are in no segment of the archive {archive}, and ", gtids.subtract(&last.after()))
+        }
         _ => String::new(),
     };
     let end = if last.transactions == 0 { unix_us_of(last.closed_at) } else { last.last_commit_unix_us };

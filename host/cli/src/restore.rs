@@ -113,7 +113,7 @@ impl Arguments {
             return Ok(None);
         }
         let option = if time.is_some() { "--to-time" } else { "--before-gtid" };
-        let target = RecoveryTarget { time, before_gtid, end };
+        let target = RecoveryTarget { time, before_gtid, end, within_gtids: None };
         match recovery_target(&target) {
             Ok(_) => Ok(Some(target)),
             Err(problem) => bail!("{option}: {}; {}", problem.message, problem.remedy),

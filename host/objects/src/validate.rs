@@ -13,8 +13,8 @@ mod tests;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
 pub use backup::{
-    Kept, Target, bandwidth as backup_bandwidth, retention as backup_retention, schedule as backup_schedule,
-    target as recovery_target,
+    Kept, Target, bandwidth as backup_bandwidth, drill_schedule, retention as backup_retention,
+    schedule as backup_schedule, target as recovery_target,
 };
 pub use readers::{MOST_READERS, read_replicas};
 pub use resolved::*;

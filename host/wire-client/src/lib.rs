@@ -20,8 +20,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use wire::{
-    ArchiveAnswer, ArchiveCall, BackupAnswer, BackupAsk, BackupCall, Greeting, Heartbeat, Request, Response,
-    WIRE_VERSION,
+    ArchiveAnswer, ArchiveCall, BackupAnswer, BackupAsk, BackupCall, CheckAnswer, CheckCall, Greeting, Heartbeat,
+    Request, Response, WIRE_VERSION,
 };
 
 /// How long a connection may be silent before it is pinged, and how long the answer may take. Shorter than
@@ -188,6 +188,19 @@ impl Connection {
         let answer = self.call(Method::POST, "/v1/archive", serde_json::to_vec(call)?.into()).await;
         let body = answer.map_err(|why| match why {
             Error::Status { status: StatusCode::NOT_FOUND, .. } => Error::TooOld { what: "archive its binary log" },
+            other => other,
+        })?;
+        Ok(serde_json::from_slice(&whole(body).await?)?)
+    }
+
+    /// Asks what the tables hold, or orders that to be found out. No time limit of its own.
+    ///
+    /// # Errors
+    /// Any of [`Error`]; [`Error::TooOld`] from an agent that does not know of checks.
+    pub async fn check(&self, call: &CheckCall) -> Result<CheckAnswer, Error> {
+        let answer = self.call(Method::POST, "/v1/check", serde_json::to_vec(call)?.into()).await;
+        let body = answer.map_err(|why| match why {
+            Error::Status { status: StatusCode::NOT_FOUND, .. } => Error::TooOld { what: "check its tables" },
             other => other,
         })?;
         Ok(serde_json::from_slice(&whole(body).await?)?)

@@ -171,6 +171,11 @@ pub enum RecoveryTarget {
         /// The one transaction.
         gtid: GtidSet,
     },
+    /// Everything that stands in the archive before the first transaction that is not in this set.
+    WithinGtids {
+        /// The set.
+        gtids: GtidSet,
+    },
 }
 
 /// A place for objects, and how to get in. Every path in it is relative to `prefix`.

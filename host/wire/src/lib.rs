@@ -7,6 +7,7 @@
 //! | `POST /v1/commands` | [`Request`] | [`Response`] |
 //! | `POST /v1/backup` | [`BackupCall`] | [`BackupAnswer`] |
 //! | `POST /v1/archive` | [`ArchiveCall`] | [`ArchiveAnswer`] |
+//! | `POST /v1/check` | [`CheckCall`] | [`CheckAnswer`] |
 //!
 //! Agents are as old as their pods, so a type here may gain optional fields and new commands, and must never
 //! lose or change one while a release that sends it is supported. This crate holds no behaviour.
@@ -24,9 +25,11 @@
 
 mod archive;
 mod backup;
+mod check;
 
 pub use archive::*;
 pub use backup::*;
+pub use check::*;
 
 use serde::{Deserialize, Serialize};
 use topology::facts::MemberReport;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use topology::facts::{DataState, JobKind, JobState, ServerState, Standing, ThreadState, VolumeTrouble};
 use topology::record::Phase;
 use wire::{
-    ArchiveAnswer, ArchiveAsk, ArchiveCall, BackupAsk, BackupCall, Command, Greeting, Heartbeat, Outcome, Request,
-    Response, WIRE_VERSION,
+    ArchiveAnswer, ArchiveAsk, ArchiveCall, BackupAsk, BackupCall, CheckAnswer, CheckAsk, CheckCall, CheckState,
+    Command, Greeting, Heartbeat, Outcome, Request, Response, WIRE_VERSION,
 };
 
 const HEARTBEATS: &str = include_str!("v1/heartbeats.jsonl");
@@ -22,6 +22,10 @@ const RECOVERIES: &str = include_str!("v1/recoveries.jsonl");
 const BACKUP_CALLS: &str = include_str!("v1/backup-calls.jsonl");
 const ENCRYPTED_ARCHIVES: &str = include_str!("v1/encrypted-archives.jsonl");
 const ENCRYPTED_RECOVERIES: &str = include_str!("v1/encrypted-recoveries.jsonl");
+/// Added within version 1.
+const DRILLS: &str = include_str!("v1/drills.jsonl");
+const CHECK_CALLS: &str = include_str!("v1/check-calls.jsonl");
+const CHECK_ANSWERS: &str = include_str!("v1/check-answers.jsonl");
 const RESPONSES: &str = include_str!("v1/responses.jsonl");
 const ARCHIVE_CALLS: &str = include_str!("v1/archive-calls.jsonl");
 const ARCHIVE_ANSWERS: &str = include_str!("v1/archive-answers.jsonl");
@@ -82,6 +86,9 @@ fn what_version_1_said_is_understood_and_said_in_the_same_words() {
     holds::<Heartbeat>(HEARTBEATS);
     holds::<Request>(REQUESTS);
     holds::<Request>(RECOVERIES);
+    holds::<Request>(DRILLS);
+    holds::<CheckCall>(CHECK_CALLS);
+    holds::<CheckAnswer>(CHECK_ANSWERS);
     holds::<Response>(RESPONSES);
     holds::<ArchiveCall>(ARCHIVE_CALLS);
     holds::<ArchiveAnswer>(ARCHIVE_ANSWERS);
@@ -118,6 +125,23 @@ fn what_is_to_be_encrypted_is_said_in_words_that_whoever_cannot_does_not_know() 
 
 fn json_of(text: &str) -> Value {
     documents(text).remove(0)
+}
+
+#[test]
+fn every_word_about_checks_is_in_the_documents_and_one_of_a_later_release_is_a_value() {
+    for word in ["look", "begin", "stop"] {
+        assert!(CHECK_CALLS.contains(&format!(r#""do":"{word}""#)), "{word}");
+    }
+    for word in ["running", "done", "failed"] {
+        assert!(CHECK_ANSWERS.contains(&format!(r#""state":"{word}""#)), "{word}");
+    }
+    assert!(DRILLS.contains(r#""to":"withinGtids""#));
+    let later = json!({ "wire": 1, "ask": { "do": "repair", "table": "shop.orders" } });
+    assert_eq!(read::<CheckCall>(&later).ask, CheckAsk::Unknown);
+    let later = json!({ "wire": 1, "job": { "id": "1", "state": { "state": "resting", "since": 7 } } });
+    assert_eq!(read::<CheckAnswer>(&later).job.unwrap().state, CheckState::Unknown);
+    let least: CheckAnswer = read(&json!({ "wire": 1 }));
+    assert_eq!(least, CheckAnswer { wire: 1, job: None, refused: None });
 }
 
 /// The test above shows nothing of a word that no document has.

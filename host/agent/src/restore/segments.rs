@@ -83,7 +83,8 @@ impl Source<'_> {
     pub async fn fetch(self, rounds: mpsc::Sender<Round>) -> anyhow::Result<()> {
         let mut covered = self.way.covered.clone();
         let mut round = Round::new(1, 0, self.executed);
-        let mut ended = *self.target == RecoveryTarget::End;
+        // These may end where the archive does.
+        let mut ended = matches!(self.target, RecoveryTarget::End | RecoveryTarget::WithinGtids { .. });
         for entry in &self.way.replay {
             let file = round.next_file(self.dir);
             let segment = self.one(entry, &file).await?;

@@ -158,3 +158,22 @@ fn a_segment_that_no_key_opens_is_told_before_anything_is_fetched_and_each_says_
     holding.gtids.at_most = range(1, 45);
     assert!(opened(ARCHIVE, &holding, &chain, &keys).is_ok());
 }
+
+#[test]
+fn a_set_of_transactions_ends_before_the_first_that_is_not_in_it() {
+    let within = |last| RecoveryTarget::WithinGtids { gtids: range(1, last) };
+    assert_eq!(numbers(&within(41)), Ok(vec![5]));
+    assert_eq!(numbers(&within(45)), Ok(vec![5, 6]), "the first that is not in it is the first of the next segment");
+    assert_eq!(numbers(&within(50)), Ok(vec![5, 6]));
+    assert_eq!(numbers(&within(70)), Ok(vec![5, 6, 7]), "it may be all there is");
+    let why = numbers(&within(71)).unwrap_err();
+    assert!(why.contains(":71 are in no segment") && why.contains("with segment 7"), "{why}");
+    let why = numbers(&within(40)).unwrap_err();
+    assert!(why.contains("already holds") && why.contains(":41"), "{why}");
+    let chain = chain();
+    let all = way(ARCHIVE, &backup(), &range(1, 70), None, &chain, &within(70)).unwrap();
+    assert_eq!(all.replay, Vec::<&Entry>::new(), "nothing is left to do");
+    assert!(may_begin_with(&backup(), &within(42)) && !may_begin_with(&backup(), &within(41)));
+    let ends = |number: u64| ends_before(&within(45), &format!("{UUID}:{number}"), 0);
+    assert!(ends(46) && !ends(45));
+}

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Size", type_ = "string", json_path = ".status.size"),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration"),
     printcolumn(name = "Member", type_ = "string", json_path = ".status.member"),
+    printcolumn(name = "Verified", type_ = "date", json_path = ".status.verifiedAt"),
     printcolumn(name = "GTIDs", type_ = "string", json_path = ".status.gtids", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -115,6 +116,9 @@ pub struct MysqlBackupStatus {
     /// When it succeeded or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+    /// When a drill last restored it and found what it should hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<Time>,
 }
 
 impl MysqlBackupStatus {
@@ -160,6 +164,9 @@ pub struct Backup {
     /// How long backups, and the archive of the binary log that leads on from them, are kept. For ever if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+    /// When backups are proved by restoring the newest one. Only on request if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
 }
 
 /// The keys with which backups are encrypted and opened, those of age (age-encryption.org).
@@ -197,6 +204,26 @@ pub struct Retention {
     /// Whether it is only told what would be removed, in `status.backup.retention`. `false` if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
+}
+
+/// How backups are proved: the newest one, and the archive of the binary log where there is one, becomes a cluster of one
+/// member that is compared with this one and removed.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drill {
+    /// When: minute, hour, day of month, month and day of week, as in crontab, in the time zone of `spec.backup.timeZone`.
+    #[schemars(length(min = 9, max = 128))]
+    #[x_kube(validation = Rule::new("self.split(' ').filter(field, size(field) > 0).size() == 5").message(
+        "spec.backup.drill.schedule: must be five fields, such as 0 5 * * 0 for every Sunday at five"
+    ))]
+    pub schedule: String,
+    /// How long one may take before it has failed, as in `90m`. `6h` if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,6}(s|m|h))+$')").message(
+        "spec.backup.drill.timeout: must be a duration in whole seconds such as 90m or 6h"
+    ))]
+    pub timeout: Option<String>,
 }
 
 impl Backup {
@@ -353,9 +380,10 @@ pub struct Recovery {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "(has(self.time) ? 1 : 0) + (has(self.beforeGtid) ? 1 : 0) + (has(self.end) ? 1 : 0) == 1"
+    "(has(self.time) ? 1 : 0) + (has(self.beforeGtid) ? 1 : 0) + (has(self.withinGtids) ? 1 : 0) \
+     + (has(self.end) ? 1 : 0) == 1"
 ).message(
-    "spec.bootstrap.recovery.target: give one of `time`, `beforeGtid` and `end: true`, and only one"
+    "spec.bootstrap.recovery.target: give one of `time`, `beforeGtid`, `withinGtids` and `end: true`, and only one"
 ))]
 pub struct RecoveryTarget {
     /// A moment, as in `2026-11-21T09:30:00Z`: every transaction that was committed until then, and nothing from the first
@@ -378,6 +406,11 @@ pub struct RecoveryTarget {
         "spec.bootstrap.recovery.target.beforeGtid: must be one transaction, such as 3e11fa47-71ca-11e1-9e33-c80aa9429562:23"
     ))]
     pub before_gtid: Option<String>,
+    /// A GTID set, as `gtid_executed` was at some moment: everything that was committed before the first transaction that
+    /// is not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 38, max = 262_144))]
+    pub within_gtids: Option<String>,
     /// Everything that was archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self").message(

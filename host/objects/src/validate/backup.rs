@@ -37,6 +37,22 @@ pub(super) fn check(spec: &MysqlClusterSpec, problems: &mut Vec<Problem>) -> Opt
         if let Some(Err(problem)) = retention(backup) {
             problems.push(problem);
         }
+        // A zone that is none is told with the other schedule, or here.
+        match drill_schedule(backup) {
+            Some(Err((true, why))) => problems.push(Problem::new(
+                "spec.backup.drill.schedule",
+                why,
+                "write minute, hour, day of month, month and day of week, as in 0 5 * * 0",
+            )),
+            Some(Err((false, why))) if backup.schedule.is_none() => {
+                problems.push(Problem::new("spec.backup.timeZone", why, "write it as in Asia/Shanghai"));
+            }
+            None | Some(Ok(_) | Err((false, _))) => {}
+        }
+        let timeout = backup.drill.as_ref().and_then(|drill| drill.timeout.as_deref());
+        if timeout.is_some_and(|text| duration::parse(text).is_none_or(|timeout| timeout.as_secs() == 0)) {
+            problems.push(Problem::new("spec.backup.drill.timeout", "is no duration", "write it as in 90m or 6h"));
+        }
     }
     let bootstrap = spec.bootstrap.as_ref()?;
     let recovery = bootstrap.recovery.clone()?;
@@ -68,6 +84,8 @@ pub enum Target {
     Time(Timestamp),
     /// Before this transaction.
     BeforeGtid(GtidSet),
+    /// Before the first transaction that is not in this set.
+    WithinGtids(GtidSet),
 }
 
 /// What a target says.
@@ -76,8 +94,8 @@ pub enum Target {
 /// The field that cannot be understood.
 pub fn target(target: &RecoveryTarget) -> Result<Target, Problem> {
     let field = "spec.bootstrap.recovery.target";
-    match (&target.time, &target.before_gtid, target.end) {
-        (Some(time), None, None) => match time.parse::<Timestamp>() {
+    match (&target.time, &target.before_gtid, &target.within_gtids, target.end) {
+        (Some(time), None, None, None) => match time.parse::<Timestamp>() {
             Ok(time) if time >= Timestamp::UNIX_EPOCH => Ok(Target::Time(time)),
             Ok(_) => Err(Problem::new(format!("{field}.time"), "is before 1970", "name a moment after the backup")),
             Err(why) => Err(Problem::new(
@@ -86,7 +104,7 @@ pub fn target(target: &RecoveryTarget) -> Result<Target, Problem> {
                 "write a date, a time and a zone, as in 2026-11-21T09:30:00Z or 2026-11-21T17:30:00+08:00",
             )),
         },
-        (None, Some(gtid), None) => match gtid.parse::<GtidSet>() {
+        (None, Some(gtid), None, None) => match gtid.parse::<GtidSet>() {
             Ok(set) if set.count() == 1 => Ok(Target::BeforeGtid(set)),
             other => Err(Problem::new(
                 format!("{field}.beforeGtid"),
@@ -94,8 +112,15 @@ pub fn target(target: &RecoveryTarget) -> Result<Target, Problem> {
                 "name the first transaction that is not wanted, as in 3e11fa47-71ca-11e1-9e33-c80aa9429562:23",
             )),
         },
-        (None, None, Some(true)) => Ok(Target::End),
-        _ => Err(Problem::new(field, "must say one thing", "give one of `time`, `beforeGtid` and `end: true`")),
+        (None, None, Some(gtids), None) => gtids.parse::<GtidSet>().map(Target::WithinGtids).map_err(|why| {
+            Problem::new(format!("{field}.withinGtids"), why.to_string(), "write it as @@gtid_executed shows it")
+        }),
+        (None, None, None, Some(true)) => Ok(Target::End),
+        _ => Err(Problem::new(
+            field,
+            "must say one thing",
+            "give one of `time`, `beforeGtid`, `withinGtids` and `end: true`",
+        )),
     }
 }
 
@@ -155,6 +180,12 @@ fn kept(retention: &Retention) -> Result<Kept, Problem> {
     Ok(Kept { fulls, window, dry_run: retention.dry_run.unwrap_or(false) })
 }
 
+/// When drills are due. None where nobody asks for any.
+pub fn drill_schedule(backup: &Backup) -> Option<Result<Schedule, (bool, String)>> {
+    let zone = backup.time_zone.as_deref().unwrap_or(DEFAULT_TIME_ZONE);
+    backup.drill.as_ref().map(|drill| Schedule::parse(&drill.schedule, zone))
+}
+
 fn store(field: &str, store: &BackupStore, problems: &mut Vec<Problem>) {
     let places = [store.s3.is_some(), store.gcs.is_some(), store.azure.is_some()];
     if places.iter().filter(|given| **given).count() != 1 {
@@ -207,6 +238,7 @@ mod tests {
             serde_json::json!({ "time": "2026-11-21T17:30:00.25+08:00" }),
             serde_json::json!({ "beforeGtid": format!("{GTID}:23") }),
             serde_json::json!({ "beforeGtid": format!("{GTID}:tag:23") }),
+            serde_json::json!({ "withinGtids": format!("{GTID}:1-23") }),
         ] {
             assert_eq!(with(right), Vec::<String>::new());
         }
@@ -220,6 +252,7 @@ mod tests {
             (serde_json::json!({ "time": "1026-02-20T09:30:00Z" }), ".time"),
             (serde_json::json!({ "beforeGtid": format!("{GTID}:23-24") }), ".beforeGtid"),
             (serde_json::json!({ "beforeGtid": "23" }), ".beforeGtid"),
+            (serde_json::json!({ "withinGtids": "all" }), ".withinGtids"),
         ] {
             assert_eq!(with(wrong.clone()), field(at), "{wrong}");
         }
@@ -277,6 +310,20 @@ mod tests {
         ] {
             assert_eq!(with(wrong.clone()), [format!("spec.backup.retention{at}")], "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_drill_is_a_line_in_the_same_zone_and_takes_some_time() {
+        let with = |schedule: &str, zone: &str, timeout: &str| {
+            let gcs = serde_json::json!({ "gcs": { "bucket": "b", "credentialsSecret": "c" } });
+            let drill = serde_json::json!({ "schedule": schedule, "timeout": timeout });
+            let backup = serde_json::json!({ "store": gcs, "timeZone": zone, "drill": drill });
+            problems(serde_json::json!({ "storage": { "size": "1Gi" }, "backup": backup }))
+        };
+        assert_eq!(with("0 5 * * 0", "Asia/Shanghai", "6h"), Vec::<String>::new());
+        assert_eq!(with("0 5 * * 9", "Asia/Shanghai", "6h"), ["spec.backup.drill.schedule"]);
+        assert_eq!(with("0 5 * * 0", "Shanghai", "6h"), ["spec.backup.timeZone"]);
+        assert_eq!(with("0 5 * * 0", "UTC", "0s"), ["spec.backup.drill.timeout"]);
     }
 
     #[test]

@@ -114,6 +114,7 @@ fn target(target: &objects::api::RecoveryTarget) -> anyhow::Result<RecoveryTarge
         Target::End => RecoveryTarget::End,
         Target::Time(time) => RecoveryTarget::Time { unix_us: u64::try_from(time.as_microsecond()).unwrap_or(0) },
         Target::BeforeGtid(gtid) => RecoveryTarget::BeforeGtid { gtid },
+        Target::WithinGtids(gtids) => RecoveryTarget::WithinGtids { gtids },
     })
 }
 
