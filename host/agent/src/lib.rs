@@ -8,6 +8,7 @@ mod archive;
 mod backups;
 mod binlog;
 mod certificates;
+mod check;
 mod clone;
 mod commands;
 mod config;

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::archive::Archiving;
 use crate::backups::Backups;
+use crate::check::Checks;
 use crate::commands::Admission;
 use crate::config::Config;
 use crate::door::Door;
@@ -78,6 +79,8 @@ pub struct Member {
     pub signals: watch::Sender<Option<Arc<Signals>>>,
     /// The backup that is being made from it.
     pub backups: Backups,
+    /// What is being found out, or was last, about what its tables hold.
+    pub checks: Checks,
     /// Its part in the archive of the binary log.
     pub archiving: Archiving,
     asks: mpsc::UnboundedSender<oneshot::Sender<()>>,
@@ -148,6 +151,7 @@ impl Member {
             volume: Volume::default(),
             signals: watch::Sender::default(),
             backups: Backups::default(),
+            checks: Checks::default(),
             archiving: Archiving::default(),
             asks,
             starting: tokio::sync::Mutex::default(),

@@ -19,12 +19,13 @@ use tokio::time::Instant;
 use topology::facts::MemberReport;
 use topology::signals::Signals;
 use wire::{
-    ArchiveAnswer, ArchiveCall, BackupAnswer, BackupCall, Heartbeat, QUIET_HEARTBEAT_MS, Request, Response,
-    SIGNALS_EVERY_MS, WIRE_VERSION,
+    ArchiveAnswer, ArchiveCall, BackupAnswer, BackupCall, CheckAnswer, CheckCall, Heartbeat, QUIET_HEARTBEAT_MS,
+    Request, Response, SIGNALS_EVERY_MS, WIRE_VERSION,
 };
 
 use crate::archive;
 use crate::backups;
+use crate::check;
 use crate::commands;
 use crate::member::Member;
 use crate::operators::Listening;
@@ -82,6 +83,7 @@ fn router(member: Arc<Member>) -> Router {
         .route("/v1/commands", post(command))
         .route("/v1/backup", post(backup))
         .route("/v1/archive", post(archived))
+        .route("/v1/check", post(checked))
         .layer(axum::extract::DefaultBodyLimit::max(LONGEST_REQUEST))
         .with_state(member)
 }
@@ -103,6 +105,10 @@ async fn backup(State(member): State<Arc<Member>>, Json(call): Json<BackupCall>)
 
 async fn archived(State(member): State<Arc<Member>>, Json(call): Json<ArchiveCall>) -> Json<ArchiveAnswer> {
     Json(archive::answer(&member, call).await)
+}
+
+async fn checked(State(member): State<Arc<Member>>, Json(call): Json<CheckCall>) -> Json<CheckAnswer> {
+    Json(check::answer(&member, call))
 }
 
 async fn reports(State(member): State<Arc<Member>>) -> Body {

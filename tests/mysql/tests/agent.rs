@@ -10,6 +10,8 @@ mod backups;
 mod certificates;
 #[path = "agent/encryption.rs"]
 mod encryption;
+#[path = "agent/checks.rs"]
+mod checks;
 #[path = "agent/failover.rs"]
 mod failover;
 #[path = "agent/hangs.rs"]

@@ -23,6 +23,9 @@ use crate::config::{ADMIN_ACCOUNT, Config, SIGNALS_ACCOUNT};
 /// How long a statement may take that a healthy server answers within a few milliseconds.
 pub const PROMPT: Duration = Duration::from_secs(1);
 
+/// The longest packet of MySQL's protocol: a row may be longer than what a client may send.
+const LONGEST_ROW: usize = 1 << 30;
+
 /// How many connections are kept ready: the agent must not have to get in when `max_connections` is reached.
 const READY: usize = 3;
 
@@ -111,7 +114,19 @@ impl Sql {
         self.connect_as(SIGNALS_ACCOUNT).await
     }
 
+    /// A connection of its own for whoever reads rows, however long they are.
+    ///
+    /// # Errors
+    /// As [`Sql::connect`].
+    pub async fn connect_to_read(&self) -> Result<Conn, SqlError> {
+        self.connect_with(ADMIN_ACCOUNT, Some(LONGEST_ROW)).await
+    }
+
     async fn connect_as(&self, account: &str) -> Result<Conn, SqlError> {
+        self.connect_with(account, None).await
+    }
+
+    async fn connect_with(&self, account: &str, longest: Option<usize>) -> Result<Conn, SqlError> {
         let password = secret(&self.config, "admin-password").map_err(|why| SqlError::Secret(why.to_string()))?;
         let options = OptsBuilder::default()
             .socket(self.config.socket().to_str())
@@ -119,6 +134,7 @@ impl Sql {
             .pass(Some(password))
             // mysqld's longest: an idle connection that was closed would be missing when it is needed.
             .wait_timeout(Some(31_536_000))
+            .max_allowed_packet(longest)
             .prefer_socket(false);
         within(PROMPT, async { Ok(Conn::new(options).await?) }).await
     }

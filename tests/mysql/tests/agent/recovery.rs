@@ -178,7 +178,8 @@ async fn everything_before_a_mistake_comes_back_and_nothing_of_it() -> Result {
     let server = S3Server::start(bucket.path(), BUCKET, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)?;
     let history = history(access(server.endpoint().trim_start_matches("http://").parse()?)).await?;
     assert!(history.fatal() > 3 && history.fatal() < history.entries.len() as u64, "{:?}", history.fatal());
-    for (path, target) in [("test/shop", history.before_mistake()), (PATH, history.time())] {
+    let within = RecoveryTarget::WithinGtids { gtids: history.before.clone() };
+    for (path, target) in [("test/shop", history.before_mistake()), (PATH, history.time()), ("test/shop", within)] {
         let mut cluster = empty().await?;
         let since = Instant::now();
         assert_eq!(recover(&cluster, &history.store, path, Some(target.clone())).await?, JobState::Done);
