@@ -8,15 +8,16 @@
 //! Beside the backups lies an archive of the binary log, a chain of segments: [`log`].
 //!
 //! [`manifest`], [`layout`], [`choose`], [`steps`], [`log`], [`appoint`], [`full`], [`recovery_point`], [`recovery`],
-//! [`retention`], [`encryption`], [`keys`], [`cipher`] and [`pace`] are pure; [`store`], [`archive`], [`mod@write`],
-//! [`read`], [`find`], [`segment`], [`survey`] and [`sweep`] touch the world and decide nothing. This crate knows neither
-//! Kubernetes nor mysqld.
+//! [`retention`], [`drill`], [`encryption`], [`keys`], [`cipher`] and [`pace`] are pure; [`store`], [`archive`],
+//! [`mod@write`], [`read`], [`find`], [`segment`], [`survey`] and [`sweep`] touch the world and decide nothing. This crate
+//! knows neither Kubernetes nor mysqld.
 
 pub mod appoint;
 pub mod archive;
 pub mod choose;
 pub mod cipher;
 pub mod encryption;
+pub mod drill;
 pub mod error;
 pub mod find;
 pub mod full;
