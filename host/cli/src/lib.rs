@@ -8,6 +8,7 @@ mod accept;
 mod backup;
 mod backups;
 mod crds;
+mod drill;
 mod explain;
 mod journal;
 mod operation;
@@ -43,6 +44,8 @@ pub enum Command {
     Backup(backup::Arguments),
     /// List the backups of a cluster.
     Backups(backups::Arguments),
+    /// Restore the newest backup of a cluster to a throw-away cluster, compare it, remove it, and say what that proved.
+    Drill(drill::Arguments),
     /// Make a new cluster from a backup, and follow it until it serves.
     Restore(restore::Arguments),
     /// Work with policy modules.
@@ -67,6 +70,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restart(arguments) => restart::run(arguments).await,
         Command::Backup(arguments) => backup::run(arguments).await,
         Command::Backups(arguments) => backups::run(arguments).await,
+        Command::Drill(arguments) => drill::run(arguments).await,
         Command::Restore(arguments) => restore::run(arguments).await,
         Command::Policy(command) => policy::run(command).await,
         Command::Crds => crds::run(),

@@ -28,7 +28,8 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How an operation is waited for.
 #[derive(Debug, clap::Args)]
 pub struct Patience {
-    /// How long it may take before it is given up, from 1s to 1h. 30s if not given, 10m for a restart.
+    /// How long it may take before it is given up, from 1s to 1h. 30s if not given, 10m for a restart,
+    /// and what the spec says for a drill.
     #[arg(long, value_parser = seconds)]
     pub timeout: Option<i32>,
     /// Return as soon as the operation exists.

@@ -94,6 +94,14 @@ pub mod names {
         format!("{cluster}-operator")
     }
 
+    /// The throw-away cluster of a drill: named after the operation too, so that no volume of an earlier one has its name.
+    /// At most 40 characters, as for every cluster.
+    pub fn drill(cluster: &str, operation_uid: &str) -> String {
+        let stem: String = cluster.chars().take(25).collect();
+        let uid: String = operation_uid.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+        format!("{stem}-drill-{uid}")
+    }
+
     /// The pod of the member with that ordinal.
     pub fn member(cluster: &str, ordinal: u32) -> String {
         format!("{cluster}-{ordinal}")
@@ -145,6 +153,10 @@ pub mod labels {
     pub const CONFIG_DIGEST: &str = "grampus.dev/config-digest";
     /// On MysqlBackups that a schedule asked for: the cluster's uid, so that one that came before is not taken for it.
     pub const SCHEDULED_FOR: &str = "grampus.dev/scheduled-for";
+    /// On the throw-away clusters of drills: the uid of the MysqlOperation.
+    pub const DRILL: &str = "grampus.dev/drill";
+    /// On the throw-away clusters of drills, and on the operations that a schedule asked for: the cluster that is drilled.
+    pub const DRILL_OF: &str = "grampus.dev/drill-of";
     /// On children: a digest of what was applied, to find changes without writing.
     pub const APPLIED: &str = "grampus.dev/applied";
     /// The standard label for whoever manages an object; ours is [`MANAGER`].

@@ -26,6 +26,9 @@ pub const ROLLOUT_PENDING: &str = "RolloutPending";
 /// Backups controller, where `spec.backup.continuous` is set: whether everything but the last minute could be recovered. If
 /// not, the reason is `NoFullBackup`, `Behind` or `HistoryGivenUp`, and the message says what is done about it.
 pub const BACKUPS_CURRENT: &str = "BackupsCurrent";
+/// Backups controller, where `spec.backup.drill` is set or a drill was asked for: whether the last drill restored what it
+/// should. Unknown, with the reason `NoDrillYet` or `DrillInconclusive`, while nothing was found out.
+pub const BACKUPS_VERIFIED: &str = "BackupsVerified";
 /// Of an operation: whether it was taken up.
 pub const ACCEPTED: &str = "Accepted";
 /// Of an operation: whether it was done as asked.

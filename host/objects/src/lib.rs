@@ -11,6 +11,7 @@ pub mod api;
 pub mod children;
 pub mod conditions;
 mod digest;
+pub mod drill;
 pub mod duration;
 pub mod mysqld_options;
 pub mod problem;

@@ -9,6 +9,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::status::DrillStatus;
+
 /// A command for one cluster.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -68,11 +70,15 @@ pub struct MysqlOperationSpec {
     pub epoch: Option<i64>,
     /// How many seconds a switchover may take before it is given up and undone, a rebuild until its copy begins, or an
     /// accepted loss until somebody leads; a copy that has begun takes as long as it takes. 30 if not given. A restart is
-    /// given up after 600 if not given: pods that are replaced by then stay so, and no other is.
+    /// given up after 600 if not given: pods that are replaced by then stay so, and no other is. A drill has failed after
+    /// what `spec.backup.drill.timeout` of the cluster says if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub timeout_seconds: Option<i32>,
 }
+
+/// How many seconds a drill may take where nobody says: a terabyte is restored in less from a store that gives 50 MB/s.
+pub const DRILL_PATIENCE_S: i32 = 21_600;
 
 impl MysqlOperationSpec {
     /// An operation with nothing said that could be left out.
@@ -87,6 +93,7 @@ impl MysqlOperationSpec {
         self.timeout_seconds.unwrap_or(match self.kind {
             OperationType::Switchover | OperationType::Rebuild | OperationType::AcceptDataLoss => 30,
             OperationType::Restart => 600,
+            OperationType::Drill => DRILL_PATIENCE_S,
         })
     }
 }
@@ -105,6 +112,9 @@ pub enum OperationType {
     /// Replace the pods of one member or of all: replicas first, one at a time and each only while every other member
     /// is as it should be; a primary gives way before. It takes an upgrade of Grampus to pods that were made before.
     Restart,
+    /// Restore the newest backup, and the archive of the binary log where there is one, to a cluster of one member,
+    /// compare it with this one and remove it. Nothing of this cluster is changed.
+    Drill,
 }
 
 /// How far an operation has come.
@@ -150,6 +160,9 @@ pub struct MysqlOperationStatus {
     /// AcceptDataLoss: the members without which it was gone on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// Drill: what was proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillStatus>,
     /// When it was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,

@@ -266,6 +266,12 @@ pub struct BackupsStatus {
     /// What is kept, and for how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<RetentionStatus>,
+    /// The last drill that came to an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillStatus>,
+    /// When a drill last succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<Time>,
 }
 
 /// What was kept and removed when it was last looked, an hour ago at most.
@@ -311,6 +317,62 @@ pub enum RetentionAction {
     Remove,
     /// It is not this cluster's to remove, or not yet.
     Leave,
+}
+
+/// What a drill came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DrillResult {
+    /// What was restored is what it should be.
+    Succeeded,
+    /// It could not be restored, or holds something else than it should.
+    Failed,
+    /// Nothing was found out about the backup.
+    Inconclusive,
+}
+
+/// What a drill that succeeded has proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DrillProof {
+    /// Every table has the rows and the checksum that it has in the cluster, after exactly the same transactions.
+    Compared,
+    /// It was restored, has the transactions that its manifest promises, and every row of it can be read.
+    Read,
+}
+
+/// One drill.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrillStatus {
+    /// The MysqlOperation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// What it came to. Nothing while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<DrillResult>,
+    /// One sentence about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The MysqlCluster that is, or was, made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Where the backup is in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
+    /// What was proved, if it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<DrillProof>,
+    /// How many seconds it took from an empty volume to a cluster that takes writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_to_recover: Option<i64>,
+    /// How many tables were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<i64>,
+    /// How many rows they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<i64>,
 }
 
 /// The archive of the binary log, as it was when something last changed; while it only grows, at most a minute ago.

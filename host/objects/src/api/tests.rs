@@ -42,6 +42,9 @@ fn cluster(spec: &str) -> MysqlCluster {
 #[case(
     "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, retention: {window: 1d12h, dryRun: true}}}"
 )]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, drill: {schedule: '0 5 * * 0', timeout: 1h30m}}}"
+)]
 #[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: shop-1}}}")]
 #[case(
     "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {azure: {account: a, container: c, credentialsSecret: s}}, path: store/shop/full/1}}}"
@@ -144,6 +147,14 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
     "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, retention: {window: a fortnight}}}",
     "retention.window"
 )]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, drill: {schedule: '5 * * 0'}}}",
+    "spec.backup.drill.schedule"
+)]
+#[case(
+    "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, drill: {schedule: '0 5 * * 0', timeout: 500ms}}}",
+    "spec.backup.drill.timeout"
+)]
 #[case("{storage: {size: 10Gi}, bootstrap: {recovery: {}}}", "spec.bootstrap.recovery")]
 #[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, path: p}}}", "spec.bootstrap.recovery")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {}, recovery: {backup: b}}}", "new or recovered")]
@@ -215,6 +226,7 @@ fn operation(spec: &str) -> MysqlOperation {
 #[case("{cluster: shop, type: Rebuild, member: shop-1}", 30)]
 #[case("{cluster: shop, type: AcceptDataLoss, epoch: 7}", 30)]
 #[case("{cluster: shop, type: Restart}", 600)]
+#[case("{cluster: shop, type: Drill}", 21_600)]
 #[case("{cluster: shop, type: Restart, member: shop-2, timeoutSeconds: 90}", 90)]
 fn what_can_be_asked_is_let_pass_with_the_time_that_it_takes(#[case] spec: &str, #[case] seconds: i32) {
     let operation = operation(spec);
@@ -229,6 +241,7 @@ fn what_can_be_asked_is_let_pass_with_the_time_that_it_takes(#[case] spec: &str,
 #[case("{cluster: shop, type: Switchover, member: shop-1}", "spec.member")]
 #[case("{cluster: shop, type: Rebuild}", "spec.member")]
 #[case("{cluster: shop, type: Restart, to: shop-2}", "spec.to")]
+#[case("{cluster: shop, type: Drill, member: shop-2}", "spec.member")]
 fn what_cannot_be_asked_is_refused(#[case] spec: &str, #[case] field: &str) {
     let refusal = operation(spec).validate_cel().unwrap_err().to_string();
     assert!(refusal.contains(field), "{refusal}");
@@ -248,7 +261,7 @@ fn an_acceptance_cannot_be_turned_into_one_of_another_epoch() {
 fn only_modes_that_exist_are_in_the_schema() {
     let text = serde_json::to_value(crds()).unwrap().to_string();
     assert!(
-        text.contains(r#""enum":["Switchover","Rebuild","AcceptDataLoss","Restart"]"#),
+        text.contains(r#""enum":["Switchover","Rebuild","AcceptDataLoss","Restart","Drill"]"#),
         "the types of an operation"
     );
     assert!(text.contains(r#""enum":["Enforce","Shadow"]"#), "the modes of a policy");
