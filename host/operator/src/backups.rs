@@ -1,5 +1,5 @@
 //! The backups controller: has the backups made that MysqlBackups ask for and binary logs archived where a spec says so,
-//! removes what is not to be kept any longer, and tells of all that.
+//! removes what is not to be kept any longer, has the newest backup restored where a drill is due, and tells of all that.
 //!
 //! What is to be done is [`backup::steps::next`]'s to say, from what agents and the store say at that moment; nothing is
 //! remembered here, so that any operator can go on where another stopped. It must never touch a role, a child or the
@@ -7,6 +7,7 @@
 
 mod access;
 mod archive;
+mod drills;
 mod observe;
 mod reconcile;
 mod report;
@@ -47,7 +48,8 @@ async fn serve_term(context: Arc<Context>, term: CancellationToken) {
         look_after(controller, context.clone(), term.clone()),
         schedule::run(context.clone(), term.clone()),
         retention::run(context.clone(), seen, term.clone()),
-        archive::run(context, term),
+        archive::run(context.clone(), term.clone()),
+        drills::run(context, term),
     );
 }
 

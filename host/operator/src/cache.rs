@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use objects::api::{MysqlCluster, MysqlOperation, MysqlTopology, labels};
+use objects::api::{MysqlCluster, MysqlOperation, MysqlTopology, OperationType, labels};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -159,11 +159,13 @@ impl Cache {
         self.pods.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// The unfinished operations of a cluster, oldest first.
+    /// The unfinished operations of a cluster that are about its roles or pods, oldest first. Drills are not: the backups
+    /// controller sees to them.
     pub fn open_operations(&self, key: &ClusterKey) -> Vec<Arc<MysqlOperation>> {
         let mut operations = self.operations.state();
         operations.retain(|operation| {
-            operation.spec.cluster == key.name
+            operation.spec.kind != OperationType::Drill
+                && operation.spec.cluster == key.name
                 && operation.namespace().as_deref() == Some(key.namespace.as_str())
                 && operation.status.as_ref().is_none_or(|status| !status.is_finished())
         });

@@ -51,6 +51,8 @@ pub struct Metrics {
     decisions: Family<ByPolicy, Counter>,
     decision_seconds: Histogram,
     recovery_point: Family<ByCluster, Gauge>,
+    drill: Family<ByCluster, Gauge>,
+    drill_success: Family<ByCluster, Gauge>,
     failures: Counter<u64, AtomicU64>,
     restarts: Counter<u64, AtomicU64>,
     /// Of shadows and of the journal.
@@ -74,6 +76,8 @@ impl Metrics {
             decisions: Family::default(),
             decision_seconds: Histogram::new([5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1]),
             recovery_point: Family::default(),
+            drill: Family::default(),
+            drill_success: Family::default(),
             failures: Counter::default(),
             restarts: Counter::default(),
             policies: PolicyMetrics::default(),
@@ -110,6 +114,18 @@ impl Metrics {
                 "Seconds of commits that may be missing from the archive of the binary log",
                 Unit::Seconds,
                 metrics.recovery_point.clone(),
+            );
+            registry.register_with_unit(
+                "backup_drill",
+                "How long the last recovery took that was proved",
+                Unit::Seconds,
+                metrics.drill.clone(),
+            );
+            registry.register_with_unit(
+                "backup_drill_last_success_timestamp",
+                "When a drill last succeeded, since 1970",
+                Unit::Seconds,
+                metrics.drill_success.clone(),
             );
             registry.register("member_restarts", "Pods replaced on purpose", metrics.restarts.clone());
             metrics.policies.register(registry);
@@ -154,6 +170,19 @@ impl Metrics {
                 self.recovery_point.get_or_create(&labels).set(i64::try_from(seconds).unwrap_or(i64::MAX));
             }
             None => drop(self.recovery_point.remove(&labels)),
+        }
+    }
+
+    /// How many seconds the last recovery of a drill took that succeeded, and when that was, in seconds since 1970; nothing
+    /// of a cluster without drills.
+    pub(crate) fn drill(&self, key: &ClusterKey, figures: Option<(Option<i64>, Option<i64>)>) {
+        let labels = ByCluster { namespace: key.namespace.clone(), cluster: key.name.clone() };
+        let (seconds, at) = figures.unwrap_or_default();
+        for (family, value) in [(&self.drill, seconds), (&self.drill_success, at)] {
+            match value {
+                Some(value) => drop(family.get_or_create(&labels).set(value)),
+                None => drop(family.remove(&labels)),
+            }
         }
     }
 

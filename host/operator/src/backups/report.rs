@@ -96,6 +96,7 @@ pub async fn succeeded(
         manifest_sha256: Some(summary.manifest_sha256.clone()),
         started_at: moment(summary.began_unix_ms),
         finished_at: moment(summary.ended_unix_ms),
+        verified_at: before.verified_at,
     };
     tell(context, backup, EventType::Normal, "BackupSucceeded", &message).await;
     write(context, backup, status).await

@@ -133,7 +133,7 @@ impl Agenda {
         let before = operation.status.clone().unwrap_or_default();
         let began = before.started_at.as_ref().map_or_else(Timestamp::now, |time| time.0);
         let lasts = SignedDuration::from_secs(i64::from(operation.spec.patience_seconds()));
-        let (wish, message) = wish(operation, &before, record);
+        let Some((wish, message)) = wish(operation, &before, record) else { return };
         let current = Current {
             name: operation.name_any(),
             uid: operation.uid().unwrap_or_default(),
@@ -211,10 +211,11 @@ impl Agenda {
     }
 }
 
-/// What an operation asks for, in the words of whoever took it up first, and a sentence about it.
-fn wish(operation: &MysqlOperation, before: &MysqlOperationStatus, record: &Record) -> (Wish, String) {
+/// What an operation asks for, in the words of whoever took it up first, and a sentence about it. None for one that is not
+/// about roles or pods.
+fn wish(operation: &MysqlOperation, before: &MysqlOperationStatus, record: &Record) -> Option<(Wish, String)> {
     let spec: &MysqlOperationSpec = &operation.spec;
-    match spec.kind {
+    let asked = match spec.kind {
         OperationType::Switchover => {
             let from = before.from.clone().unwrap_or_else(|| record.primary.clone());
             let message = format!("moving the primary away from {from}");
@@ -240,7 +241,9 @@ fn wish(operation: &MysqlOperation, before: &MysqlOperationStatus, record: &Reco
             let message = format!("restarting {whose}");
             (Wish::Restart(Restart { member: spec.member.clone(), asked_unix_ms }), message)
         }
-    }
+        OperationType::Drill => return None,
+    };
+    Some(asked)
 }
 
 /// How a switchover ends, if it does now.
