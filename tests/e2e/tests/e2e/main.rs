@@ -9,6 +9,7 @@ mod backup;
 mod bad_input;
 mod certificates;
 mod control;
+mod drill;
 mod faults;
 mod mend;
 mod operator;
