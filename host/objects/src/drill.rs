@@ -18,9 +18,11 @@ pub fn throw_away(source: &MysqlCluster, operation_uid: &str, path: &str, gtids:
     let spec = &source.spec;
     let target =
         gtids.map(|gtids| RecoveryTarget { within_gtids: Some(gtids.to_owned()), ..RecoveryTarget::default() });
+    let backup = spec.backup.as_ref()?;
     let recovery = Recovery {
-        store: Some(spec.backup.as_ref()?.store.clone()),
+        store: Some(backup.store.clone()),
         path: Some(path.to_owned()),
+        encryption: backup.encryption.clone(),
         target,
         ..made_with(spec)
     };
@@ -106,6 +108,7 @@ mod tests {
                 "backup": {
                     "store": { "gcs": { "bucket": "b", "credentialsSecret": "c" } }, "continuous": true,
                     "schedule": "0 2 * * *", "drill": { "schedule": "0 5 * * 0" },
+                    "encryption": { "keysSecret": "backup-keys" },
                 },
             },
         });
@@ -130,6 +133,7 @@ mod tests {
             assert_eq!(spec.storage, source(name).spec.storage);
             let recovery = spec.bootstrap.as_ref().unwrap().recovery.as_ref().unwrap();
             assert_eq!((recovery.database.as_deref(), recovery.lower_case_table_names), (Some("orders"), Some(1)));
+            assert_eq!(recovery.encryption, source(name).spec.backup.unwrap().encryption);
         }
         assert!(throw_away(&MysqlCluster::new("shop", MysqlClusterSpec::default()), UID, "p", None).is_none());
     }

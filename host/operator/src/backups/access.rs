@@ -91,6 +91,15 @@ impl Contents {
         Identities::parse(&text).map_err(|why| anyhow::anyhow!("Secret {secret}, key identities: {why}"))?;
         Ok(BackupKeys { secret, identities: Sensitive(text) })
     }
+
+    /// Fails if there is nothing that a backup could be opened with.
+    fn openable(&self) -> anyhow::Result<()> {
+        let name = &self.name;
+        if self.keys()?.identities.0.is_empty() {
+            bail!("Secret {name} has no key identities, without which nothing is opened that was encrypted; add it");
+        }
+        Ok(())
+    }
 }
 
 /// For whom backups are encrypted. None where the spec does not ask for it; and **never where it does**.
@@ -101,6 +110,16 @@ pub async fn recipients(client: &Client, namespace: &str, backup: &Backup) -> an
     let Some(BackupEncryption { keys_secret }) = &backup.encryption else { return Ok(None) };
     let read = async { Contents::of(client, namespace, keys_secret).await?.recipients() };
     read.await.context("spec.backup.encryption.keysSecret").map(Some)
+}
+
+/// Whether this Kubernetes can open again what it encrypts: whoever only makes backups needs no secret key.
+///
+/// # Errors
+/// The Secret cannot be read, or has no secret keys in it.
+pub async fn can_open(client: &Client, namespace: &str, backup: &Backup) -> anyhow::Result<()> {
+    let Some(BackupEncryption { keys_secret }) = &backup.encryption else { return Ok(()) };
+    let read = async { Contents::of(client, namespace, keys_secret).await?.openable() };
+    read.await.context("spec.backup.encryption.keysSecret")
 }
 
 async fn keys(client: &Client, namespace: &str, recovery: &Recovery) -> anyhow::Result<Option<BackupKeys>> {
@@ -201,5 +220,7 @@ mod tests {
         assert_eq!(recipients.texts(), [recipient]);
         let keys = secret(&[("recipients", recipient)]).keys().unwrap();
         assert_eq!((keys.secret.as_str(), keys.identities.0.as_str()), ("backup-keys", ""));
+        let locked = secret(&[("recipients", recipient)]).openable().unwrap_err().to_string();
+        assert!(locked.contains("backup-keys has no key identities"), "{locked}");
     }
 }

@@ -4,8 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
-use kube::{Api, Resource as _, ResourceExt as _};
+use kube::runtime::events::EventType;
+use kube::{Api, ResourceExt as _};
 use objects::api::{BackupPhase, BackupStore, MysqlBackup, MysqlBackupStatus};
 use wire::BackupSummary;
 
@@ -13,6 +13,7 @@ use backup::choose::Choice;
 
 use super::reconcile::Error;
 use crate::Context;
+use crate::backups::tell::event;
 
 /// It has not been begun, or is not heard of for a moment.
 pub async fn waits(context: &Context, backup: &MysqlBackup, phase: BackupPhase, message: &str) -> Result<(), Error> {
@@ -98,7 +99,7 @@ pub async fn succeeded(
         finished_at: moment(summary.ended_unix_ms),
         verified_at: before.verified_at,
     };
-    tell(context, backup, EventType::Normal, "BackupSucceeded", &message).await;
+    event(context, backup, EventType::Normal, "BackupSucceeded", "Backup", message.clone()).await;
     write(context, backup, status).await
 }
 
@@ -109,7 +110,7 @@ pub async fn failed(context: &Context, backup: &MysqlBackup, member: Option<&str
         Some(member) => format!("{member}: {error}"),
         None => error.to_owned(),
     };
-    tell(context, backup, EventType::Warning, "BackupFailed", &message).await;
+    event(context, backup, EventType::Warning, "BackupFailed", "Backup", message.clone()).await;
     let status = MysqlBackupStatus {
         phase: Some(BackupPhase::Failed),
         message: Some(message),
@@ -130,28 +131,6 @@ async fn write(context: &Context, backup: &MysqlBackup, status: MysqlBackupStatu
     let written = api.patch_status(&name, &PatchParams::default(), &patch).await;
     written.map(drop).map_err(|source| Error::Status { name, source })
 }
-
-/// An Event that cannot be written is a pity and nothing more.
-async fn tell(context: &Context, backup: &MysqlBackup, kind: EventType, reason: &str, note: &str) {
-    let mut note = note.to_owned();
-    if note.len() > LONGEST_NOTE {
-        let end = (0..=LONGEST_NOTE).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
-        note.truncate(end);
-    }
-    let event = Event {
-        type_: kind,
-        reason: reason.to_owned(),
-        note: Some(note),
-        action: "Backup".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = context.recorder.publish(&event, &backup.object_ref(&())).await {
-        tracing::warn!(%error, reason, "an Event could not be written");
-    }
-}
-
-/// The API server takes notes of up to 1024 bytes.
-const LONGEST_NOTE: usize = 1000;
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

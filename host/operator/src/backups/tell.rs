@@ -1,4 +1,4 @@
-//! How what is told of backups gets into a cluster's status and its Events. Each who tells something is a manager of fields
+//! How what is told of backups gets into a cluster's status and into Events. Each who tells something is a manager of fields
 //! of its own, so that nobody takes back what another wrote.
 
 use kube::api::{Patch, PatchParams};
@@ -26,18 +26,22 @@ pub async fn apply(
     api.patch_status(&cluster.name_any(), &params, &Patch::Apply(&patch)).await.map(drop)
 }
 
+/// The API server takes notes of up to 1024 bytes.
+const LONGEST_NOTE: usize = 1000;
+
 /// An Event. One that cannot be written is a pity and nothing more: what it tells of stands elsewhere too.
 pub async fn event(
     context: &Context,
-    cluster: &MysqlCluster,
+    about: &impl kube::Resource<DynamicType = ()>,
     type_: EventType,
     reason: &str,
     action: &str,
-    note: String,
+    mut note: String,
 ) {
+    note.truncate(note.floor_char_boundary(LONGEST_NOTE));
     let event =
         Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
-    if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
-        tracing::warn!(%error, "an Event could not be written");
+    if let Err(error) = context.recorder.publish(&event, &about.object_ref(&())).await {
+        tracing::warn!(%error, reason, "an Event could not be written");
     }
 }

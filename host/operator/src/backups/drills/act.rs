@@ -40,10 +40,16 @@ pub async fn look(context: &Context, drill: Arc<MysqlOperation>) {
                 Err(why) => format!("{member}: {why}"),
             }
         }
-        Next::Make { path, gtids } => match make(context, &subject, &path, gtids).await {
-            Ok(()) => format!("recovering from {path}"),
-            Err(why) => why,
-        },
+        Next::Make { path, gtids } => {
+            // Nothing is wrong with a backup whose key is kept elsewhere.
+            if let Err(why) = subject.can_open(context).await {
+                return tell::ended(context, &drill, Some(&subject.cluster), inconclusive(why)).await;
+            }
+            match make(context, &subject, &path, gtids).await {
+                Ok(()) => format!("recovering from {path}"),
+                Err(why) => why,
+            }
+        }
         Next::CheckInstance => match subject.ask_instance(context, order(GtidSet::new())).await {
             Ok(()) => "reading what was restored".to_owned(),
             Err(why) => format!("the throw-away cluster: {why}"),

@@ -118,6 +118,15 @@ impl Subject {
         ask_agent(context, &key, &names::member(&key.name, 0), ask).await
     }
 
+    /// Whether what is encrypted could be opened for a drill.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn can_open(&self, context: &Context) -> Result<(), String> {
+        let Some(backup) = &self.cluster.spec.backup else { return Ok(()) };
+        access::can_open(&context.client, &self.key.namespace, backup).await.map_err(|why| format!("{why:#}"))
+    }
+
     fn instance_key(&self) -> ClusterKey {
         ClusterKey { namespace: self.key.namespace.clone(), name: names::drill(&self.key.name, &self.id) }
     }

@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
-use kube::{Api, Resource as _, ResourceExt as _};
+use kube::runtime::events::EventType;
+use kube::{Api, ResourceExt as _};
 use objects::api::{
     BackupsStatus, DrillResult, DrillStatus, MysqlBackup, MysqlCluster, MysqlOperation, MysqlOperationStatus, Outcome,
 };
@@ -14,12 +14,10 @@ use objects::conditions::{BACKUPS_VERIFIED, find};
 
 use super::judge::{Known, reason};
 use crate::Context;
+use crate::backups::tell::{apply, event};
 
 /// Who writes these fields of a cluster's status.
 const MANAGER: &str = "grampus/drills";
-
-/// The API server takes notes of up to 1024 bytes.
-const LONGEST_NOTE: usize = 1000;
 
 /// How far a drill is.
 pub async fn running(context: &Context, drill: &MysqlOperation, instance: Option<String>, message: &str) {
@@ -60,21 +58,7 @@ pub async fn ended(context: &Context, drill: &MysqlOperation, cluster: Option<&M
         verified(context, cluster, path, at).await;
     }
     let kind = if succeeded { EventType::Normal } else { EventType::Warning };
-    let mut note = message;
-    if note.len() > LONGEST_NOTE {
-        let end = (0..=LONGEST_NOTE).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
-        note.truncate(end);
-    }
-    let event = Event {
-        type_: kind,
-        reason: reason(result).to_owned(),
-        note: Some(note),
-        action: "Drill".to_owned(),
-        secondary: Some(drill.object_ref(&())),
-    };
-    if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
-        tracing::warn!(%error, "an Event could not be written");
-    }
+    event(context, cluster, kind, reason(result), "Drill", message).await;
 }
 
 /// Writes the status of an operation. Whoever could not, looks again.
@@ -129,15 +113,7 @@ pub async fn of_cluster(context: &Context, cluster: &MysqlCluster, known: Option
             status
         }
     };
-    let patch = serde_json::json!({
-        "apiVersion": MysqlCluster::api_version(&()),
-        "kind": MysqlCluster::kind(&()),
-        "metadata": { "name": cluster.name_any() },
-        "status": status,
-    });
-    let clusters: Api<MysqlCluster> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
-    let params = PatchParams::apply(MANAGER).force();
-    if let Err(error) = clusters.patch_status(&cluster.name_any(), &params, &Patch::Apply(&patch)).await {
+    if let Err(error) = apply(context, cluster, MANAGER, status).await {
         tracing::warn!(cluster = cluster.name_any(), %error, "what drills came to could not be written");
     }
 }
