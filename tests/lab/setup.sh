@@ -42,6 +42,7 @@ wanted_packages='
 /usr/bin/patchelf          patchelf
 /usr/bin/clang             clang
 /usr/bin/age               age
+/usr/bin/zstd              zstd
 /usr/bin/wasm-ld           lld
 /usr/include/wasm32-wasi   wasi-libc
 '

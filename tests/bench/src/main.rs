@@ -1,7 +1,9 @@
 //! Measures what users feel: how long writes stop, and how long a judgement takes. Prints a table and writes it as
 //! JSON. It asserts no time; it fails only when rows are lost.
 
+mod backups;
 mod decision;
+mod dump;
 mod failover;
 mod faults;
 mod figures;
@@ -40,6 +42,8 @@ enum Part {
     Faults,
     /// Rows a second, against a mysqld set up by hand.
     Throughput,
+    /// Full backups, their recovery and the replay of an archive, beside mysqldump and mysqlbinlog.
+    Backups,
     /// Killed primaries of Group Replication.
     GroupKills,
 }
@@ -80,6 +84,12 @@ struct Arguments {
     /// How long each half of a pair writes, in seconds.
     #[arg(long, default_value_t = 30)]
     pair_seconds: u64,
+    /// How many full backups and recoveries are made; none if 0.
+    #[arg(long, default_value_t = 3)]
+    backups: usize,
+    /// How much data is backed up, in MiB.
+    #[arg(long, default_value_t = 2_048)]
+    backup_mib: u64,
     /// How many decisions are timed in each way; none if 0.
     #[arg(long, default_value_t = 10_000)]
     decisions: usize,
@@ -170,5 +180,8 @@ async fn in_the_lab(
     let lasts = Duration::from_secs(arguments.pair_seconds);
     throughput::measure(steps, &cluster, &plain, times(Part::Throughput, arguments.pairs), lasts, report).await?;
     cluster.remove().await?;
+    let amounts =
+        backups::Amounts { times: times(Part::Backups, arguments.backups), mebibytes: arguments.backup_mib };
+    backups::measure(steps, &cluster.beside("data"), &plain, amounts, report).await?;
     group::kills(steps, &plain, times(Part::GroupKills, arguments.group_kills), report).await
 }

@@ -113,7 +113,7 @@ fn seconds(process: ProcessFacts) -> Result<f64> {
 }
 
 /// A line of what the kernel says of a process's memory.
-fn mib(process: ProcessFacts, line: &str) -> Result<f64> {
+pub fn mib(process: ProcessFacts, line: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid)).context("the process is gone")?;
     let found = status.lines().find_map(|found| found.strip_prefix(line));
     let kib: f64 = found.with_context(|| format!("no {line}"))?.trim().trim_end_matches(" kB").parse()?;

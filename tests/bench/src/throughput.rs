@@ -101,7 +101,8 @@ async fn primary(cluster: &Cluster) -> Result<Login> {
     Ok(Login { database: cluster.application().await?.database, ..member.login })
 }
 
-async fn sized(cluster: &Cluster) -> Result<String> {
+/// What the size of a Grampus pod makes of its mysqld, as options of another.
+pub async fn sized(cluster: &Cluster) -> Result<String> {
     let member = cluster.member(&cluster.primary().await?).await?;
     let mut options = Vec::new();
     for name in SIZED {
