@@ -29,11 +29,12 @@
 //! }
 //! ```
 //!
-//! [`scaling`] and [`config_tuning`] are written in the same way, each with a trait and a macro of its own.
+//! [`scaling`], [`config_tuning`] and [`backup_window`] are written in the same way, each with a trait and a macro of its own.
 //!
 //! This crate must never reach for a clock, randomness or I/O: a policy is a pure function of its question, and
 //! the only import it may cause is `grampus:log`.
 
+pub mod backup_window;
 pub mod config_tuning;
 pub mod log;
 pub mod module;

@@ -1,6 +1,6 @@
 //! How a struct or a function becomes a module: what the macros of all decisions have in common.
 //!
-//! `primary_selection!`, `scaling!` and `config_tuning!` take the same fields, in this order: `name` and `version` (both
+//! `primary_selection!`, `scaling!`, `config_tuning!` and `backup_window!` take the same fields, in this order: `name` and `version` (both
 //! optional; the crate's own by default), `summary`, `settings_schema` (optional, a JSON Schema as a string), and then
 //! one of three:
 //! - `policy`, a type that implements the decision's `Policy`;

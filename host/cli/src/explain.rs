@@ -1,4 +1,5 @@
-//! `explain`: who would lead if the primary died now, why, what was decided last, and what would be scaled and tuned.
+//! `explain`: who would lead if the primary died now, why, what was decided last, what would be scaled and tuned, and
+//! whether a backup waits.
 //!
 //! It shows what the operator keeps beside the cluster, and asks neither a module nor a member itself.
 
@@ -51,6 +52,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let name = format!("{}/{}", site.namespace, arguments.cluster);
     let policies = cluster.status.as_ref().and_then(|status| status.policies.as_ref());
     let (scaling, tuning) = (kept.advice.entries_of().next_back(), kept.advice.entries_of().next_back());
+    let window = kept.advice.entries_of().next_back();
     let view = View {
         name,
         primary,
@@ -60,6 +62,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         tuning: Consulted {
             policy: policies.and_then(|policies| policies.config_tuning.as_ref()),
             last: tuning.as_ref(),
+        },
+        backup_window: Consulted {
+            policy: policies.and_then(|policies| policies.backup_window.as_ref()),
+            last: window.as_ref(),
         },
         decisions: &decisions,
         now: Timestamp::now(),

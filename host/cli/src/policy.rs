@@ -49,6 +49,10 @@ macro_rules! of_kind {
                 type $question = topology::tuning::Question;
                 $body
             }
+            engine::Kind::BackupWindow => {
+                type $question = topology::backup_window::Question;
+                $body
+            }
         }
     };
 }

@@ -53,6 +53,7 @@ macro_rules! contract {
     };
 }
 
+mod backup_window_v0_1;
 mod config_tuning_v0_1;
 mod log;
 mod scaling_v0_1;
@@ -78,12 +79,19 @@ pub enum Abi {
     ScalingV0_1,
     /// `grampus:config-tuning@0.1.0`.
     ConfigTuningV0_1,
+    /// `grampus:backup-window@0.1.0`.
+    BackupWindowV0_1,
 }
 
 impl Abi {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::PrimarySelectionV0_1, Self::PrimarySelectionV0_2, Self::ScalingV0_1, Self::ConfigTuningV0_1];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::PrimarySelectionV0_1,
+        Self::PrimarySelectionV0_2,
+        Self::ScalingV0_1,
+        Self::ConfigTuningV0_1,
+        Self::BackupWindowV0_1,
+    ];
 
     /// What is decided by it.
     pub fn kind(self) -> Kind {
@@ -91,6 +99,7 @@ impl Abi {
             Self::PrimarySelectionV0_1 | Self::PrimarySelectionV0_2 => Kind::PrimarySelection,
             Self::ScalingV0_1 => Kind::Scaling,
             Self::ConfigTuningV0_1 => Kind::ConfigTuning,
+            Self::BackupWindowV0_1 => Kind::BackupWindow,
         }
     }
 
@@ -101,6 +110,7 @@ impl Abi {
             Self::PrimarySelectionV0_2 => "grampus:primary-selection@0.2.0",
             Self::ScalingV0_1 => "grampus:scaling@0.1.0",
             Self::ConfigTuningV0_1 => "grampus:config-tuning@0.1.0",
+            Self::BackupWindowV0_1 => "grampus:backup-window@0.1.0",
         }
     }
 
@@ -111,6 +121,7 @@ impl Abi {
             Self::PrimarySelectionV0_2 => "grampus:primary-selection/primary-selection@0.2.0",
             Self::ScalingV0_1 => "grampus:scaling/scaling@0.1.0",
             Self::ConfigTuningV0_1 => "grampus:config-tuning/config-tuning@0.1.0",
+            Self::BackupWindowV0_1 => "grampus:backup-window/backup-window@0.1.0",
         }
     }
 
@@ -121,6 +132,7 @@ impl Abi {
             Self::PrimarySelectionV0_2 => "grampus:primary-selection/policy@0.2.0",
             Self::ScalingV0_1 => "grampus:scaling/policy@0.1.0",
             Self::ConfigTuningV0_1 => "grampus:config-tuning/policy@0.1.0",
+            Self::BackupWindowV0_1 => "grampus:backup-window/policy@0.1.0",
         }
     }
 
@@ -198,6 +210,8 @@ pub enum Ready {
     ScalingV0_1(scaling_v0_1::Ready),
     /// `grampus:config-tuning@0.1.0`.
     ConfigTuningV0_1(config_tuning_v0_1::Ready),
+    /// `grampus:backup-window@0.1.0`.
+    BackupWindowV0_1(backup_window_v0_1::Ready),
 }
 
 impl Ready {
@@ -208,6 +222,7 @@ impl Ready {
             Abi::PrimarySelectionV0_2 => v0_2::Ready::link(component).map(Self::PrimarySelectionV0_2),
             Abi::ScalingV0_1 => scaling_v0_1::Ready::link(component).map(Self::ScalingV0_1),
             Abi::ConfigTuningV0_1 => config_tuning_v0_1::Ready::link(component).map(Self::ConfigTuningV0_1),
+            Abi::BackupWindowV0_1 => backup_window_v0_1::Ready::link(component).map(Self::BackupWindowV0_1),
         }
     }
 
@@ -218,6 +233,7 @@ impl Ready {
             Self::PrimarySelectionV0_2(ready) => ready,
             Self::ScalingV0_1(ready) => ready,
             Self::ConfigTuningV0_1(ready) => ready,
+            Self::BackupWindowV0_1(ready) => ready,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod scaling;
 pub mod tuning;
+pub mod window;
 
 use topology::decision::{Activity, Candidate, Capacity, CatchUp, Ineligible, NodePressure, Question, Trigger};
 

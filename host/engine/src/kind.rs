@@ -3,6 +3,7 @@
 //! A decision is known by the type of its question, so that a module of one can never be asked another's: a
 //! [`Binding`] is of one decision, and only [`Engine::bind`] makes it, from a module whose contract is of the same.
 
+mod backup_window;
 mod config_tuning;
 mod primary_selection;
 mod scaling;
@@ -30,11 +31,14 @@ pub enum Kind {
     Scaling,
     /// How mysqld is set.
     ConfigTuning,
+    /// Whether a backup that is due may begin now.
+    BackupWindow,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::PrimarySelection, Self::Scaling, Self::ConfigTuning];
+    pub const ALL: [Self; 4] =
+        [Self::PrimarySelection, Self::Scaling, Self::ConfigTuning, Self::BackupWindow];
 
     /// Its name, as contracts and journals write it.
     pub fn name(self) -> &'static str {
@@ -42,6 +46,7 @@ impl Kind {
             Self::PrimarySelection => "primary-selection",
             Self::Scaling => "scaling",
             Self::ConfigTuning => "config-tuning",
+            Self::BackupWindow => "backup-window",
         }
     }
 }

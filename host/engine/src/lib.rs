@@ -64,7 +64,7 @@ pub use limits::Limits;
 pub use load::{Engine, Options, module_digest};
 pub use module::{Binding, Description, Module};
 pub use replay::{Comparison, Repetition, Replayed, in_words, replay};
-pub use selection::{ConfigTuning, InForce, PrimarySelection, Scaling, Slot};
+pub use selection::{BackupWindow, ConfigTuning, InForce, PrimarySelection, Scaling, Slot};
 pub use shadow::{Busy, Shadows};
 pub use signature::{KeyError, PublicKey, SecretKey, signed_message};
 pub use trust::{Demand, Vouched};

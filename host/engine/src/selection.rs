@@ -30,6 +30,8 @@ pub type PrimarySelection = Slot<Question>;
 pub type Scaling = Slot<topology::scaling::Question>;
 /// The policy of one cluster that tunes its mysqld.
 pub type ConfigTuning = Slot<topology::tuning::Question>;
+/// The policy of one cluster that says when its backups are made.
+pub type BackupWindow = Slot<topology::backup_window::Question>;
 
 struct Slots<Q: DecisionKind> {
     configured: Option<Arc<Configured<Q>>>,

@@ -5,6 +5,7 @@
 
 mod advice;
 mod backup;
+mod backup_window;
 mod cluster;
 mod crds;
 mod operation;
@@ -16,6 +17,7 @@ mod topology;
 
 pub use advice::*;
 pub use backup::*;
+pub use backup_window::*;
 pub use cluster::*;
 pub use crds::{crd_files, crds};
 pub use operation::*;
@@ -183,8 +185,10 @@ pub mod policy {
     pub const SCALING: &str = "scaling";
     /// Which module says how mysqld should be set.
     pub const CONFIG_TUNING: &str = "config-tuning";
+    /// Which module says whether a backup that is due may begin.
+    pub const BACKUP_WINDOW: &str = "backup-window";
     /// Every decision that a module can make.
-    pub const DECISIONS: [&str; 3] = [PRIMARY_SELECTION, SCALING, CONFIG_TUNING];
+    pub const DECISIONS: [&str; 4] = [PRIMARY_SELECTION, SCALING, CONFIG_TUNING, BACKUP_WINDOW];
     /// The key in `binaryData` where a spec names none.
     pub const MODULE: &str = "policy.wasm";
     /// The key in `binaryData` of a module packed with zstd, as `policy push` and copies have it.

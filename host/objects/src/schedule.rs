@@ -82,6 +82,11 @@ impl Schedule {
         due.windows(2).map(|pair| pair[1].duration_since(pair[0])).max()
     }
 
+    /// What a clock on the wall shows at a moment, where this schedule is.
+    pub fn on_the_wall(&self, moment: Timestamp) -> DateTime {
+        moment.to_zoned(self.zone.clone()).datetime()
+    }
+
     fn next_on_the_clock(&self, clock: DateTime) -> Option<DateTime> {
         let stand_in = clock.to_zoned(TimeZone::UTC).ok()?.timestamp();
         let next = self.times.find_next(cronexpr::MakeTimestamp(stand_in)).ok()?;

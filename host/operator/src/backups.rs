@@ -14,6 +14,7 @@ mod report;
 mod retention;
 mod schedule;
 mod tell;
+mod window;
 
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ async fn serve_term(context: Arc<Context>, term: CancellationToken) {
     let seen = controller.store();
     tokio::join!(
         look_after(controller, context.clone(), term.clone()),
-        schedule::run(context.clone(), term.clone()),
+        schedule::run(context.clone(), seen.clone(), term.clone()),
         retention::run(context.clone(), seen, term.clone()),
         archive::run(context.clone(), term.clone()),
         drills::run(context, term),

@@ -190,7 +190,7 @@ impl Metrics {
         self.restarts.inc();
     }
 
-    /// A policy that is not followed was asked.
+    /// A policy was asked beside who leads.
     pub(crate) fn advice(&self, by: &str, verdict: Option<&Verdict>, took_micros: u64, failures: usize) {
         let verdict = match verdict {
             None => "kept",

@@ -7,6 +7,7 @@
 mod advisors;
 mod attempts;
 mod bring;
+mod consult;
 mod copies;
 mod fetch;
 mod follow;
@@ -33,6 +34,7 @@ use uuid::Uuid;
 
 pub use self::advisors::{Advisors, Seats};
 use self::attempts::Attempts;
+pub use self::consult::{Consulted, Told, consult};
 pub use self::options::PolicyOptions;
 pub use self::shadows::Asked;
 use self::shadows::ShadowSets;

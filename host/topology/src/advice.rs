@@ -159,8 +159,8 @@ fn reader(snapshot: &Snapshot, reader: &ReaderView, served: &BTreeSet<&str>) -> 
     }
 }
 
-/// The last minute: whoever scales looks often, and an hour ago there was another load.
-fn lately(signals: Option<&Signals>, lag_s: Option<u64>) -> Load {
+/// The last minute: whoever scales, or has a backup wait, looks often, and an hour ago there was another load.
+pub fn lately(signals: Option<&Signals>, lag_s: Option<u64>) -> Load {
     match signals {
         Some(signals) => load::load(signals, signals.minute.as_ref(), lag_s),
         None => Load { replication_lag_s: lag_s, ..Load::default() },

@@ -5,10 +5,12 @@
 //! reached, a refusal and a wait are values too.
 //!
 //! The operator's loop reads in this order: [`snapshot`] → [`assess`] → a policy's [`decision`] → [`guard`] →
-//! [`plan`]. What is asked of policies beside that, [`scaling`] and [`tuning`], has a guard each.
+//! [`plan`]. What is asked of policies beside that, [`scaling`], [`tuning`] and [`backup_window`],
+//! has a guard each.
 
 pub mod advice;
 pub mod assess;
+pub mod backup_window;
 pub mod decision;
 pub mod facts;
 pub mod gtid;

@@ -63,8 +63,9 @@ impl World {
         let hostile = PolicyModule::build("hostile")?;
         let read_load = PolicyModule::build("read-load")?;
         let memory_budget = PolicyModule::build("memory-budget")?;
+        let quiet_hours = PolicyModule::build("quiet-hours")?;
         let env = Arc::new(Environment::up(&Steps::new(true))?);
-        Ok(Self { env, prefer_zone, hostile, read_load, memory_budget, made: Mutex::new(false) })
+        Ok(Self { env, prefer_zone, hostile, read_load, memory_budget, quiet_hours, made: Mutex::new(false) })
     }
 
     /// Another cluster of the tests' namespace, which the caller makes and removes.

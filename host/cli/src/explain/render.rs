@@ -6,7 +6,7 @@ use engine::{Attempt, Change, Entry, Outlook, Said, Supposed, Verdict, chosen, d
 use jiff::Timestamp;
 use objects::api::PolicyStatus;
 use topology::decision::{Answer, Candidate, Trigger};
-use topology::{scaling, tuning};
+use topology::{backup_window, scaling, tuning};
 
 use super::advice::{Consulted, consulted};
 use super::troubles::troubles;
@@ -27,6 +27,8 @@ pub struct View<'a> {
     pub scaling: Consulted<'a, scaling::Question>,
     /// Who says how mysqld should be set.
     pub tuning: Consulted<'a, tuning::Question>,
+    /// Who says when backups are made.
+    pub backup_window: Consulted<'a, backup_window::Question>,
     /// The last decisions, oldest first.
     pub decisions: &'a [Entry],
     /// Now, for ages.
@@ -44,6 +46,7 @@ pub fn render(view: &View<'_>, style: Style) -> String {
     };
     text += &consulted(&view.scaling, view.now, |at| since(view, at), style);
     text += &consulted(&view.tuning, view.now, |at| since(view, at), style);
+    text += &consulted(&view.backup_window, view.now, |at| since(view, at), style);
     let _ = write!(text, "\n{}", decisions(view, style));
     text
 }

@@ -102,6 +102,7 @@ fn unit(kind: Kind) -> &'static str {
         Kind::PrimarySelection => "members",
         Kind::Scaling => "servers",
         Kind::ConfigTuning => "settings",
+        Kind::BackupWindow => "servers",
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Decision {
     Scaling,
     /// How mysqld is set.
     ConfigTuning,
+    /// Whether a backup that is due may begin now.
+    BackupWindow,
 }
 
 /// Which crate to make.
@@ -63,6 +65,7 @@ impl Decision {
             Self::PrimarySelection => files_of!("primary-selection"),
             Self::Scaling => files_of!("scaling"),
             Self::ConfigTuning => files_of!("config-tuning"),
+            Self::BackupWindow => files_of!("backup-window"),
         }
     }
 }
@@ -166,7 +169,7 @@ mod tests {
         }
         let sources: Vec<&String> =
             files.iter().filter(|(path, _)| path == "src/lib.rs").map(|(_, text)| text).collect();
-        assert_eq!(sources.len(), 3);
+        assert_eq!(sources.len(), 4);
         assert!(sources.iter().all(|source| source.contains("impl Policy for AvoidZone")), "{sources:?}");
     }
 

@@ -91,7 +91,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     match module.kind() {
         Kind::PrimarySelection => print!("{}", told(&name, module.digest(), signed.as_ref(), &users(&site).await)),
-        kind @ (Kind::Scaling | Kind::ConfigTuning) => {
+        kind @ (Kind::Scaling | Kind::ConfigTuning | Kind::BackupWindow) => {
             print!("{}", beginning(kind, &name, module.digest(), signed.as_ref()));
         }
     }
@@ -128,13 +128,13 @@ async fn users(site: &Site) -> Vec<MysqlCluster> {
     site.api::<MysqlCluster>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
 }
 
-/// How to begin to use it. Only what decides who leads is followed; the others have to be named as what they are.
+/// How to begin to use it. What scales and tunes is not followed yet, and has to be named as what it is.
 fn beginning(kind: Kind, name: &str, digest: &str, signed: Option<&Signed>) -> String {
     let snippet = Snippet {
         config_map: Some((name, KEY)),
         digest: Some(digest),
         signature: signed.map(|signed| signed.signature.as_str()),
-        mode: (kind != Kind::PrimarySelection).then_some("Shadow"),
+        mode: matches!(kind, Kind::Scaling | Kind::ConfigTuning).then_some("Shadow"),
         settings: None,
     };
     snippet.in_words(kind.name())

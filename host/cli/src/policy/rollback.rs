@@ -109,7 +109,7 @@ struct InForce {
 
 /// What has to be said beside a module of a decision that is only asked yet.
 fn mode(decision: &str) -> Option<&'static str> {
-    (decision != policy::PRIMARY_SELECTION).then_some("Shadow")
+    matches!(decision, policy::SCALING | policy::CONFIG_TUNING).then_some("Shadow")
 }
 
 fn in_force(cluster: &MysqlCluster, decision: &str) -> InForce {
@@ -117,6 +117,7 @@ fn in_force(cluster: &MysqlCluster, decision: &str) -> InForce {
     let policy = policies.and_then(|policies| match decision {
         policy::SCALING => policies.scaling.as_ref(),
         policy::CONFIG_TUNING => policies.config_tuning.as_ref(),
+        policy::BACKUP_WINDOW => policies.backup_window.as_ref(),
         _ => policies.primary_selection.as_ref(),
     });
     InForce {

@@ -89,6 +89,7 @@ fn report(engine: &Engine, module: &Arc<Module>, text: &str, only: Option<&str>)
         Kind::PrimarySelection => outcomes(engine, module, &scenario::read(text)?, only),
         Kind::Scaling => outcomes(engine, module, &situation::read::<situation::Scaling>(text)?, only),
         Kind::ConfigTuning => outcomes(engine, module, &situation::read::<situation::ConfigTuning>(text)?, only),
+        Kind::BackupWindow => outcomes(engine, module, &situation::read::<situation::BackupWindow>(text)?, only),
     };
     Ok(Report { outcomes })
 }

@@ -124,7 +124,8 @@ fn cluster(members: u32, readers: u32) -> Question {
     }
 }
 
-fn ordinary(role: Role) -> Load {
+/// A server with enough to do.
+pub fn ordinary(role: Role) -> Load {
     Load {
         window_s: 300,
         running_threads_milli: Some(1_500),
@@ -159,7 +160,8 @@ fn idle(load: &mut Load) {
     load.reads_per_second = Some(0);
 }
 
-fn ends(load: &mut Load) {
+/// A load of which every number is as far out as it can be.
+pub fn ends(load: &mut Load) {
     let most = Some(u64::MAX);
     *load = Load {
         window_s: u64::MAX,

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use serde::Deserialize;
 use topology::decision::Question;
-use topology::{scaling, tuning};
+use topology::{backup_window, scaling, tuning};
 
 use super::Entry;
 use crate::decision::Attempt;
@@ -219,7 +219,10 @@ impl Ring {
 
 /// Leaves out what is only there to read, whatever was decided. False where the line cannot be read.
 fn cut_any(line: &mut Line) -> bool {
-    line.change(cut::<Question>) || line.change(cut::<scaling::Question>) || line.change(cut::<tuning::Question>)
+    line.change(cut::<Question>)
+        || line.change(cut::<scaling::Question>)
+        || line.change(cut::<tuning::Question>)
+        || line.change(cut::<backup_window::Question>)
 }
 
 fn cut<Q: DecisionKind>(entry: &mut Entry<Q>) {

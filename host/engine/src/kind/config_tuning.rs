@@ -65,9 +65,10 @@ impl DecisionKind for Question {
     fn ask(&self, ready: &Ready, store: &mut Store<Context>, settings: &str) -> wasmtime::Result<Answer> {
         match ready {
             Ready::ConfigTuningV0_1(ready) => ready.decide(store, self, settings),
-            Ready::PrimarySelectionV0_1(_) | Ready::PrimarySelectionV0_2(_) | Ready::ScalingV0_1(_) => {
-                Err(another_decision())
-            }
+            Ready::PrimarySelectionV0_1(_)
+            | Ready::PrimarySelectionV0_2(_)
+            | Ready::ScalingV0_1(_)
+            | Ready::BackupWindowV0_1(_) => Err(another_decision()),
         }
     }
 

@@ -64,7 +64,7 @@ impl DecisionKind for Question {
         match ready {
             Ready::PrimarySelectionV0_1(ready) => ready.decide(store, self, settings),
             Ready::PrimarySelectionV0_2(ready) => ready.decide(store, self, settings),
-            Ready::ScalingV0_1(_) | Ready::ConfigTuningV0_1(_) => Err(another_decision()),
+            Ready::ScalingV0_1(_) | Ready::ConfigTuningV0_1(_) | Ready::BackupWindowV0_1(_) => Err(another_decision()),
         }
     }
 

@@ -24,11 +24,13 @@ pub fn built(package: &str) -> &'static [u8] {
     static PREFER_ZONE: LazyLock<Vec<u8>> = LazyLock::new(|| engine::build::policy("prefer-zone").unwrap());
     static READ_LOAD: LazyLock<Vec<u8>> = LazyLock::new(|| engine::build::policy("read-load").unwrap());
     static MEMORY_BUDGET: LazyLock<Vec<u8>> = LazyLock::new(|| engine::build::policy("memory-budget").unwrap());
+    static QUIET_HOURS: LazyLock<Vec<u8>> = LazyLock::new(|| engine::build::policy("quiet-hours").unwrap());
     match package {
         "hostile" => &HOSTILE,
         "prefer-zone" => &PREFER_ZONE,
         "read-load" => &READ_LOAD,
         "memory-budget" => &MEMORY_BUDGET,
+        "quiet-hours" => &QUIET_HOURS,
         other => panic!("no test needs {other}"),
     }
 }

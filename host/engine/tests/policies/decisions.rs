@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use engine::{
-    Answered as _, Attempt, Bounds, Comparison, ConfigTuning, DecisionKind, Engine, Entry, FailureKind, Kind,
+    Answered as _, Attempt, BackupWindow, Bounds, Comparison, ConfigTuning, DecisionKind, Engine, Entry, FailureKind, Kind,
     LoadError, Note, Options, PrimarySelection, Repetition, Ring, Said, Scaling, Shadows, Source, replay,
 };
 use serde_json::json;
-use topology::{decision, scaling, tuning};
+use topology::backup_window::Verdict;
+use topology::{backup_window, decision, scaling, tuning};
 
 use crate::common::{bound, built, engine, three};
 
@@ -29,7 +30,13 @@ fn every_decision_has_a_dozen_rehearsals_with_names_of_their_own() {
     fn names<Q: DecisionKind>() -> Vec<&'static str> {
         Q::rehearsals().into_iter().map(|(name, _)| name).collect()
     }
-    for mut names in [names::<decision::Question>(), names::<scaling::Question>(), names::<tuning::Question>()] {
+    let all = [
+        names::<decision::Question>(),
+        names::<scaling::Question>(),
+        names::<tuning::Question>(),
+        names::<backup_window::Question>(),
+    ];
+    for mut names in all {
         let count = names.len();
         names.sort_unstable();
         names.dedup();
@@ -64,6 +71,25 @@ fn without_a_policy_everything_is_kept() {
     for (name, question) in tuning::Question::rehearsals() {
         assert!(slot.decide(&question).answer.changes.is_empty(), "{name}");
     }
+}
+
+#[test]
+fn a_module_that_says_when_backups_are_made_has_them_wait_for_as_long_as_they_may() {
+    let slot = BackupWindow::new(engine());
+    let night: backup_window::Question = asked("a backup at night");
+    let said = |slot: &BackupWindow, question: &backup_window::Question| {
+        let decision = slot.decide(question);
+        assert!(decision.failures.is_empty(), "{:?}", decision.failures);
+        (backup_window::guard(question, &decision.answer), decision.answer.reason().to_owned())
+    };
+    assert_eq!(said(&slot, &night).0, Verdict::Begins, "nobody decides");
+    let settings = json!({ "closed": [{ "weekdays": [4], "from": "01:30", "until": "05:00", "because": "the sale" }] });
+    slot.swap(engine().bind(engine().load(built("quiet-hours")).unwrap(), &settings).unwrap());
+    let (verdict, reason) = said(&slot, &night);
+    assert!(verdict == Verdict::Waits && reason.contains("the sale"), "{verdict}: {reason}");
+    let late = asked("it has waited for as long as it may");
+    assert_eq!(said(&slot, &late).0, Verdict::BeginsAnyway);
+    assert_eq!(said(&slot, &asked("on the last minute of a leap day")).0, Verdict::Begins);
 }
 
 #[test]

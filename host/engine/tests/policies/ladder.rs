@@ -38,6 +38,7 @@ fn another_world_is_named() {
         "primary-selection/policy@0.2.0",
         "scaling/policy@0.1.0",
         "config-tuning/policy@0.1.0",
+        "backup-window/policy@0.1.0",
     ] {
         assert!(expected.contains(&format!("grampus:{known}")), "{expected}");
     }

@@ -110,7 +110,7 @@ fn a_bench_measures_every_size_of_cluster() {
 fn a_new_policy_of_each_decision_builds_and_decides_as_its_scenarios_say() {
     let _turn = building();
     let home = tempfile::tempdir().unwrap();
-    for (decision, unit) in [("scaling", "servers"), ("config-tuning", "settings")] {
+    for (decision, unit) in [("scaling", "servers"), ("config-tuning", "settings"), ("backup-window", "servers")] {
         let name = format!("my-{decision}");
         let run = |directory: &Path, arguments: &[&str]| {
             let ended = grampus(directory, &[&["policy"], arguments].concat());

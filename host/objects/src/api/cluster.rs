@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::advice::{ConfigTuningPolicy, ScalingPolicy};
+use super::backup_window::BackupWindowPolicy;
 use super::backup::{Backup, Recovery};
 use super::schema;
 use super::status::MysqlClusterStatus;
@@ -403,6 +404,9 @@ pub struct Policies {
     /// Says how mysqld should be set. Nothing is done about it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_tuning: Option<ConfigTuningPolicy>,
+    /// Says when the backups of the schedule are made. When they are due if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_window: Option<BackupWindowPolicy>,
 }
 
 /// One module, its settings and how far it is trusted.

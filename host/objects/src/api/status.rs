@@ -98,12 +98,16 @@ pub struct PoliciesStatus {
     /// The module that says how mysqld should be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_tuning: Option<PolicyStatus>,
+    /// The module that says when backups are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_window: Option<PolicyStatus>,
 }
 
 impl PoliciesStatus {
     /// All of them, whatever they decide: first the one that the others do not touch.
     pub fn each(&self) -> impl Iterator<Item = &PolicyStatus> {
-        [&self.primary_selection, &self.scaling, &self.config_tuning].into_iter().flatten()
+        let Self { primary_selection, scaling, config_tuning, backup_window } = self;
+        [primary_selection, scaling, config_tuning, backup_window].into_iter().flatten()
     }
 
     /// Why a module that the spec names is not in force, if one is not.

@@ -32,6 +32,7 @@ fn cluster(spec: &str) -> MysqlCluster {
      {readReplicas: {min: 0, max: 5}, cpu: {min: 500m, max: '4'}, memory: {min: 1Gi, max: 8Gi}, maxStorage: 1Ti}}}}"
 )]
 #[case("{storage: {size: 10Gi}, policies: {configTuning: {module: {configMap: {name: budget}}, mode: Shadow}}}")]
+#[case("{storage: {size: 10Gi}, policies: {backupWindow: {module: {configMap: {name: quiet}}, maxPostpone: 90m}}}")]
 #[case("{storage: {size: 10Gi}, bootstrap: {new: {database: orders, user: till, lowerCaseTableNames: 1}}}")]
 #[case("{storage: {size: 10Gi}, readReplicas: {count: 2, delay: 1h30m, maxLag: 10s}}")]
 #[case("{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}}}")]
@@ -100,6 +101,10 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
 #[case(
     "{storage: {size: 10Gi}, policies: {configTuning: {module: {configMap: {name: budget}}, mode: Enforce}}}",
     "spec.policies.configTuning.mode"
+)]
+#[case(
+    "{storage: {size: 10Gi}, policies: {backupWindow: {module: {configMap: {name: quiet}}, maxPostpone: 500ms}}}",
+    "spec.policies.backupWindow.maxPostpone"
 )]
 #[case(
     "{storage: {size: 10Gi}, policies: {scaling: {module: {configMap: {name: reads}}, mode: Shadow, bounds: {readReplicas: {min: 3, max: 2}}}}}",

@@ -1,7 +1,8 @@
 //! Asks for the backups that are due: a MysqlBackup for the last moment of a schedule, if there is none yet.
 //!
 //! Its name is made from that moment, so that nobody asks twice, whoever looks and however often. What was missed while
-//! no operator ran is made up for once; moments before the cluster was made, or before that, are not.
+//! no operator ran is made up for once; moments before the cluster was made, or before that, are not. A policy may have it
+//! wait for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,29 +10,38 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt as _};
 use objects::api::{MysqlBackup, MysqlBackupSpec, MysqlCluster, labels};
 use objects::validate::backup_schedule;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::window::Windows;
 use crate::Context;
 
 /// How often schedules are looked at: no moment is finer than a minute.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Asks for what is due until the term ends.
-pub(super) async fn run(context: Arc<Context>, term: CancellationToken) {
+/// Asks for what is due until the term ends. `made` are the backups that there are.
+pub(super) async fn run(context: Arc<Context>, made: Store<MysqlBackup>, term: CancellationToken) {
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // What was last asked for, so that nobody asks the API server every time; losing it costs one refusal.
     let mut asked = std::collections::HashMap::new();
+    let mut windows = Windows::new(made.clone());
+    // Nobody is asked about a backup that is there already; before all are known, that cannot be told.
+    let Some(Ok(())) = term.run_until_cancelled(made.wait_until_ready()).await else { return };
     while term.run_until_cancelled(tick.tick()).await.is_some() {
         let now = Timestamp::now();
         for cluster in context.cache.clusters.state() {
             let Some((name, moment)) = due(&cluster, now) else { continue };
             let key = (cluster.namespace(), cluster.name_any(), cluster.uid());
-            if asked.get(&key) == Some(&moment) {
+            let there = ObjectRef::new(&name).within(&cluster.namespace().unwrap_or_default());
+            if asked.get(&key) == Some(&moment) || made.get(&there).is_some() {
+                continue;
+            }
+            if !windows.is_open(&context, &cluster, moment, now).await {
                 continue;
             }
             match ask(&context, &cluster, name).await {

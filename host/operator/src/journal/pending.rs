@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::{Entry, Note, Outlook, Verdict};
 use tokio::time::Instant;
-use topology::{scaling, tuning};
+use topology::{backup_window, scaling, tuning};
 
 /// How long a note waits for others: a failover is over by then, and its outcome goes along.
 pub const COALESCE: Duration = Duration::from_secs(1);
@@ -27,13 +27,15 @@ const MOST: usize = 64;
 /// The same of advice, of which there is some each minute at most.
 const MOST_ADVICE: usize = 8;
 
-/// What a policy said that nobody follows.
+/// What a policy said beside who leads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Advice {
     /// How many read replicas there should be, and how large servers and volumes.
     Scaling(Box<Entry<scaling::Question>>),
     /// How mysqld should be set.
     Tuning(Box<Entry<tuning::Question>>),
+    /// Whether a backup that is due may begin.
+    BackupWindow(Box<Entry<backup_window::Question>>),
 }
 
 /// What has yet to be written for one cluster.
@@ -66,7 +68,7 @@ pub struct Batch {
     pub notes: Vec<Note>,
     /// What would be decided now.
     pub outlook: Option<Outlook>,
-    /// What policies said that nobody follows.
+    /// What policies said beside who leads.
     pub advice: Vec<Advice>,
 }
 
@@ -108,7 +110,7 @@ impl Pending {
         self.news.get_or_insert(now);
     }
 
-    /// A policy that nobody follows said something new.
+    /// A policy said something new beside who leads.
     pub fn advised(&mut self, advice: Advice, now: Instant) {
         self.advice.push(advice);
         self.news.get_or_insert(now);

@@ -143,6 +143,7 @@ fn merge(live: Option<&ConfigMap>, batch: Batch, name: &str) -> std::io::Result<
     let news = advice.into_iter().fold(false, |news, advice| match advice {
         Advice::Scaling(entry) => add(&mut ring, *entry) || news,
         Advice::Tuning(entry) => add(&mut ring, *entry) || news,
+        Advice::BackupWindow(entry) => add(&mut ring, *entry) || news,
     });
     if news {
         let packed = ring.pack(ADVICE)?;

@@ -1,4 +1,4 @@
-//! The modules that are asked and not followed: those that scale and those that tune.
+//! The modules that have no part in a failover: those that scale, those that tune, and those that say when backups are made.
 //!
 //! They are brought into force like any other, with an engine of their own that is made when the first of them is named:
 //! no decision of who leads shares anything with them. What is wrong with one is told in the cluster's status and touches
@@ -11,24 +11,25 @@ use engine::{DecisionKind, Engine, Entry, Slot};
 use kube::Client;
 use objects::api::{MysqlCluster, PoliciesStatus, PolicyStatus};
 use tokio::sync::OnceCell;
-use topology::{scaling, tuning};
+use topology::{backup_window, scaling, tuning};
 use uuid::Uuid;
 
 use super::bring::{Bringing, Brought, in_words};
 use super::fetch::Problem;
-use super::wanted::{Named, OfOperator, advised};
+use super::wanted::{Advised, Named, OfOperator, advised};
 use super::{breaker, failures, out_of_use};
 use crate::cache::ClusterKey;
 
 /// How many of them may run at once: each cluster has a question a minute, and nobody waits for the answers.
 const AT_ONCE: u32 = 1;
 
-/// The modules of every cluster that scale and tune.
+/// The modules of every cluster that decide beside who leads.
 #[derive(Default)]
 pub struct Advisors {
     apart: OnceCell<Result<Engine, String>>,
     scaling: Seats<scaling::Question>,
     tuning: Seats<tuning::Question>,
+    backup_window: Seats<backup_window::Question>,
 }
 
 impl Advisors {
@@ -42,16 +43,21 @@ impl Advisors {
         cluster: &MysqlCluster,
         engine: &Engine,
     ) -> bool {
-        let (scaling, tuning) = advised(key, cluster, operator);
+        let Advised { scaling, tuning, backup_window } = advised(key, cluster, operator);
         let world = World { client, operator, key, cluster, apart: &self.apart, engine };
-        let scaling = self.scaling.load(&world, scaling).await;
-        self.tuning.load(&world, tuning).await || scaling
+        let again = [
+            self.scaling.load(&world, scaling).await,
+            self.tuning.load(&world, tuning).await,
+            self.backup_window.load(&world, backup_window).await,
+        ];
+        again.contains(&true)
     }
 
     /// A cluster is gone.
     pub(super) fn forget(&self, key: &ClusterKey) {
         self.scaling.write().remove(key);
         self.tuning.write().remove(key);
+        self.backup_window.write().remove(key);
     }
 
     /// Those that say how many read replicas there should be, and how large servers and volumes.
@@ -64,14 +70,25 @@ impl Advisors {
         &self.tuning
     }
 
-    /// How many times a module of a cluster was brought into force. Whoever was asked before the last time was another.
+    /// Those that say when backups are made.
+    pub fn backup_window(&self) -> &Seats<backup_window::Question> {
+        &self.backup_window
+    }
+
+    /// How many times a module of a cluster that scales or tunes was brought into force. Whoever was asked before the last
+    /// time was another.
     pub fn swaps(&self, key: &ClusterKey) -> u64 {
         self.scaling.swaps(key) + self.tuning.swaps(key)
     }
 
     /// What a cluster's status says of them, beside the policy that decides who leads.
     pub fn status(&self, key: &ClusterKey, primary_selection: Option<PolicyStatus>) -> PoliciesStatus {
-        PoliciesStatus { primary_selection, scaling: self.scaling.status(key), config_tuning: self.tuning.status(key) }
+        PoliciesStatus {
+            primary_selection,
+            scaling: self.scaling.status(key),
+            config_tuning: self.tuning.status(key),
+            backup_window: self.backup_window.status(key),
+        }
     }
 }
 
@@ -136,7 +153,7 @@ impl<Q: DecisionKind> Seats<Q> {
         let (problem, copy_is_due) = match loaded {
             Ok((placed, Brought { source, signed_by, problem, copy, copy_is_due })) => {
                 let module = placed.slot.in_force().description.name;
-                tracing::info!(cluster = %key, decision = %Q::KIND, module, source, "policy asked, and not followed");
+                tracing::info!(cluster = %key, decision = %Q::KIND, module, source, "policy brought into force");
                 *seat.placed.write().unwrap_or_else(PoisonError::into_inner) = Some(placed);
                 *state = State { source, signed_by, copy, swaps: state.swaps + 1, ..State::default() };
                 (problem, copy_is_due)
@@ -172,7 +189,8 @@ impl<Q: DecisionKind> Seats<Q> {
         self.of(key).is_some_and(|seat| seat.placed().is_some())
     }
 
-    fn swaps(&self, key: &ClusterKey) -> u64 {
+    /// How many times a module was brought into force for a cluster.
+    pub fn swaps(&self, key: &ClusterKey) -> u64 {
         self.of(key).map_or(0, |seat| seat.lock().swaps)
     }
 

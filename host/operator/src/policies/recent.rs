@@ -42,7 +42,7 @@ pub(super) async fn questions<Q: DecisionKind>(
 fn lies_in(kind: Kind) -> &'static str {
     match kind {
         Kind::PrimarySelection => journal::DECISIONS,
-        Kind::Scaling | Kind::ConfigTuning => journal::ADVICE,
+        Kind::Scaling | Kind::ConfigTuning | Kind::BackupWindow => journal::ADVICE,
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Wanted {
     pub(super) settings: Option<Value>,
 }
 
-/// A module that is asked and not followed.
+/// A module that is asked beside who leads.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Named {
     /// The module.
@@ -78,12 +78,22 @@ pub(super) fn enforced(key: &ClusterKey, cluster: &MysqlCluster, operator: &OfOp
     }
 }
 
-/// What is asked and not followed, to scale and to tune: what the spec names, or else the operator for all clusters.
-pub(super) fn advised(
-    key: &ClusterKey,
-    cluster: &MysqlCluster,
-    operator: &OfOperator,
-) -> (Option<Named>, Option<Named>) {
+/// What is asked beside who leads.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Advised {
+    pub(super) scaling: Option<Named>,
+    pub(super) tuning: Option<Named>,
+    pub(super) backup_window: Option<Named>,
+}
+
+impl Advised {
+    fn into_each(self) -> impl Iterator<Item = Named> {
+        [self.scaling, self.tuning, self.backup_window].into_iter().flatten()
+    }
+}
+
+/// What is asked beside who leads: what the spec names, or else the operator for all clusters.
+pub(super) fn advised(key: &ClusterKey, cluster: &MysqlCluster, operator: &OfOperator) -> Advised {
     let policies = cluster.spec.policies.as_ref();
     let named = |field: &str, module: &ModuleSource, settings: &Option<Value>| Named {
         module: reference(key, field, module),
@@ -94,7 +104,13 @@ pub(super) fn advised(
     let scaling = scaling.map(|policy| named("spec.policies.scaling", &policy.module, &policy.settings));
     let tuning = policies.and_then(|policies| policies.config_tuning.as_ref());
     let tuning = tuning.map(|policy| named("spec.policies.configTuning", &policy.module, &policy.settings));
-    (scaling.or_else(|| default(policy::SCALING)), tuning.or_else(|| default(policy::CONFIG_TUNING)))
+    let window = policies.and_then(|policies| policies.backup_window.as_ref());
+    let window = window.map(|policy| named("spec.policies.backupWindow", &policy.module, &policy.settings));
+    Advised {
+        scaling: scaling.or_else(|| default(policy::SCALING)),
+        tuning: tuning.or_else(|| default(policy::CONFIG_TUNING)),
+        backup_window: window.or_else(|| default(policy::BACKUP_WINDOW)),
+    }
 }
 
 /// The shadows that a spec names. A policy whose mode is Shadow is the first of them.
@@ -118,8 +134,7 @@ pub(super) fn shadows(key: &ClusterKey, cluster: &MysqlCluster) -> Vec<WantedSha
 /// Every module that a cluster has to do with.
 pub(super) fn references(key: &ClusterKey, cluster: &MysqlCluster, operator: &OfOperator) -> Vec<Reference> {
     let shadows = shadows(key, cluster).into_iter().filter_map(|shadow| shadow.module);
-    let (scaling, tuning) = advised(key, cluster, operator);
-    let asked = scaling.into_iter().chain(tuning).map(|named| named.module);
+    let asked = advised(key, cluster, operator).into_each().map(|named| named.module);
     enforced(key, cluster, operator).module.into_iter().chain(shadows).chain(asked).collect()
 }
 
@@ -216,20 +231,22 @@ mod tests {
         let scaling = serde_json::json!({ "module": { "configMap": { "name": "mine" } }, "mode": "Shadow" });
         own.spec.policies.as_mut().unwrap().scaling = serde_json::from_value(scaling).unwrap();
         let asked = |operator: &OfOperator| {
-            let (scaling, tuning) = advised(&key(), &own, operator);
-            [scaling, tuning].map(|named| named.map(|named| (named.module.namespace, named.module.config_map.name)))
+            let Advised { scaling, tuning, backup_window } = advised(&key(), &own, operator);
+            [scaling, tuning, backup_window]
+                .map(|named| named.map(|named| (named.module.namespace, named.module.config_map.name)))
         };
         let of = |namespace: &str, name: &str| Some((namespace.to_owned(), name.to_owned()));
-        assert_eq!(asked(&operator(None)), [of("store", "mine"), None]);
+        assert_eq!(asked(&operator(None)), [of("store", "mine"), None, None]);
         let both = OfOperator {
             options: PolicyOptions {
-                defaults: ["scaling=reads", "config-tuning=budget"].map(|text| text.parse().unwrap()).into(),
+                defaults: ["scaling=reads", "config-tuning=budget", "backup-window=quiet"].map(|text| text.parse().unwrap()).into(),
                 ..PolicyOptions::default()
             },
             ..operator(None)
         };
-        assert_eq!(asked(&both), [of("store", "mine"), of("grampus-system", "budget")]);
+        let of_operator = |name: &str| of("grampus-system", name);
+        assert_eq!(asked(&both), [of("store", "mine"), of_operator("budget"), of_operator("quiet")]);
         let woken_by: Vec<_> = references(&key(), &own, &both).into_iter().map(|one| one.config_map.name).collect();
-        assert_eq!(woken_by, ["mine", "budget"]);
+        assert_eq!(woken_by, ["mine", "budget", "quiet"]);
     }
 }

@@ -143,7 +143,7 @@ pub struct Publisher {
     restarted: Option<String>,
     /// Whether it was told that the policy in force is not asked for the time being: of each decision, as the status has
     /// them.
-    told_open: [bool; 3],
+    told_open: [bool; 4],
 }
 
 impl Publisher {
@@ -163,7 +163,7 @@ impl Publisher {
             told: None,
             trimmed: HashMap::new(),
             restarted: None,
-            told_open: [false; 3],
+            told_open: [false; 4],
         }
     }
 

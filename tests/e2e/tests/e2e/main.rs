@@ -26,6 +26,7 @@ mod scale;
 mod scenarios;
 mod switchover;
 mod view;
+mod window;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::events::v1::Event;

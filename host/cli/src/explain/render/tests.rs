@@ -69,7 +69,9 @@ fn rendered(primary: &str, outlook: Option<&Outlook>, decisions: &[Entry]) -> St
     let name = "store/shop".to_owned();
     let policy = in_trouble();
     let policy = outlook.is_some_and(|outlook| matches!(outlook.supposed, Supposed::Decided(_))).then_some(&policy);
-    render(&View { name, primary: Some(primary), policy, outlook, scaling, tuning, decisions, now }, PLAIN)
+    let backup_window = Consulted::default();
+    let view = View { name, primary: Some(primary), policy, outlook, scaling, tuning, backup_window, decisions, now };
+    render(&view, PLAIN)
 }
 
 #[test]

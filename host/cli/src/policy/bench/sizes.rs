@@ -1,7 +1,7 @@
 //! Questions of a size: the largest built-in one, with what it has several of repeated under names of their own.
 
 use engine::DecisionKind;
-use topology::{decision, scaling, tuning};
+use topology::{backup_window, decision, scaling, tuning};
 
 /// A decision whose questions can be had in any size.
 pub trait Sized: DecisionKind {
@@ -62,6 +62,15 @@ impl Sized for tuning::Question {
     }
 }
 
+impl Sized for backup_window::Question {
+    /// A backup of a cluster of so many servers.
+    fn of_size(size: usize) -> Option<Self> {
+        let (_, mut question) = Self::rehearsals().into_iter().max_by_key(|(_, question)| question.servers.len())?;
+        question.servers = repeated(&question.servers, size, |number, server| server.name = format!("shop-{number}"));
+        Some(question)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +83,7 @@ mod tests {
             assert_eq!(question.candidates.iter().filter(|one| one.is_eligible()).count(), size - 1);
             assert!(question.candidates.is_sorted_by(|a, b| a.name < b.name));
             assert_eq!(scaling::Question::of_size(size).unwrap().servers.len(), size);
+            assert_eq!(backup_window::Question::of_size(size).unwrap().servers.len(), size);
             assert_eq!(tuning::Question::of_size(size).unwrap().present.settings.len(), size);
         }
     }

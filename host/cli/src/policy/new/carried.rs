@@ -13,6 +13,8 @@ macro_rules! carried {
 /// Each file's path from the root of the tree, and its text.
 pub const CARRIED: &[(&str, &str)] = carried![
     "guest-sdk/Cargo.toml",
+    "guest-sdk/src/backup_window.rs",
+    "guest-sdk/src/backup_window/scenario.rs",
     "guest-sdk/src/config_tuning.rs",
     "guest-sdk/src/config_tuning/scenario.rs",
     "guest-sdk/src/guest.rs",
@@ -27,6 +29,8 @@ pub const CARRIED: &[(&str, &str)] = carried![
     "guest-sdk/src/scaling.rs",
     "guest-sdk/src/scaling/scenario.rs",
     "guest-sdk/src/settings.rs",
+    "wit/backup-window/backup-window.wit",
+    "wit/backup-window/deps/log/log.wit",
     "wit/config-tuning/config-tuning.wit",
     "wit/config-tuning/deps/log/log.wit",
     "wit/primary-selection/primary-selection.wit",
@@ -61,7 +65,7 @@ mod tests {
     fn every_file_of_the_sdk_and_of_the_contract_is_carried() {
         let mut there = BTreeSet::from(["guest-sdk/Cargo.toml".to_owned()]);
         files(&root().join("guest-sdk/src"), &mut there);
-        for decision in ["config-tuning", "primary-selection", "scaling"] {
+        for decision in ["backup-window", "config-tuning", "primary-selection", "scaling"] {
             files(&root().join("wit").join(decision), &mut there);
         }
         let carried: BTreeSet<String> = CARRIED.iter().map(|(path, _)| (*path).to_owned()).collect();

@@ -1,4 +1,4 @@
-//! Scenarios for policies that scale and tune: a question of which only what matters is written down.
+//! Scenarios for policies that scale, tune, or say when backups are made: a question of which only what matters is written down.
 //!
 //! Fields are named as in the question, as the journal writes it. A field that is misspelt must be refused: it would
 //! silently ask something else. The guard has its word, too: a wish that it would not fulfil is a difference.
@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use topology::measured::Resources;
-use topology::{scaling, tuning};
+use topology::{backup_window, scaling, tuning};
 
 use super::compare::{Difference, answered, missing};
 use super::scenario::{Refused, Texts};
@@ -44,10 +44,15 @@ pub struct Situation<K: Expected> {
 pub type Scaling = ScalingExpect;
 /// A policy that tunes.
 pub type ConfigTuning = TuningExpect;
+/// A policy that says when backups are made.
+pub type BackupWindow = WindowExpect;
 
 /// What may be expected of a decision.
 pub trait Expected: DeserializeOwned {
     type Question: DecisionKind;
+
+    /// The field for an answer that wants nothing.
+    const NOTHING: &str = "keep";
 
     /// An ordinary question.
     fn ordinary() -> Value;
@@ -93,7 +98,7 @@ fn whole<K: Expected>(written: Written<K>) -> anyhow::Result<Situation<K>> {
     let Written { name, settings, question, expect } = written;
     let told = [expect.refused().is_some(), expect.keep().is_some(), !expect.wanted().is_empty()];
     let told = told.into_iter().filter(|told| *told).count();
-    ensure!(told == 1, "expect: expected exactly one of keep, refused and what is wanted");
+    ensure!(told == 1, "expect: expected exactly one of {}, refused and what is wanted", K::NOTHING);
     ensure!(question.is_null() || question.is_object(), "question: expected fields of a question");
     let mut full = K::ordinary();
     lay_over::<K>(&mut full, &question);
@@ -176,7 +181,7 @@ impl<K: Expected> Scene for Situation<K> {
     fn compare(&self, answer: Result<&Answered<K::Question>, &LoadError>) -> Vec<Difference> {
         let expect = &self.expect;
         let wanted = match expect.keep() {
-            Some(Texts(texts)) => format!("keep: {}", texts.join(" … ")),
+            Some(Texts(texts)) => format!("{}: {}", K::NOTHING, texts.join(" … ")),
             None => expect.wanted(),
         };
         let answer = match answered(expect.refused(), &wanted, answer) {
@@ -355,6 +360,77 @@ impl Expected for TuningExpect {
     fn refusals(question: &tuning::Question, answer: &tuning::Answer) -> Vec<String> {
         let refused = tuning::guard(&question.present, answer).refused;
         words(refused.into_iter().filter(|one| !matches!(one.because, tuning::Because::OneAtATime { .. })).collect())
+    }
+}
+
+/// What a policy shall say about a backup that is due: `begin`, `postpone` or `refused`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct WindowExpect {
+    begin: Option<Texts>,
+    postpone: Option<Texts>,
+    refused: Option<Refused>,
+    guard: Option<Texts>,
+}
+
+/// No text has to be there.
+static NONE: Texts = Texts(Vec::new());
+
+impl Expected for WindowExpect {
+    type Question = backup_window::Question;
+
+    const NOTHING: &str = "begin";
+
+    fn ordinary() -> Value {
+        let now = 1_700_445_600_000_u64;
+        json!({
+            "namespace": "default", "cluster": "shop", "nowUnixMs": now, "seed": 42,
+            "local": {"year": 2023, "month": 11, "day": 20, "weekday": 1, "minuteOfDay": 120},
+            "dueUnixMs": now, "latestUnixMs": now + 21_600_000,
+            "last": {"endedUnixMs": now - 86_400_000, "tookS": 600, "bytes": 10_u64 << 30},
+            "servers": [], "facts": [],
+        })
+    }
+
+    fn entry(list: &str) -> Value {
+        match list {
+            "servers" => json!({"role": "replica", "load": {"windowS": 60}}),
+            _ => Value::Object(Map::new()),
+        }
+    }
+
+    fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
+    }
+
+    fn keep(&self) -> Option<&Texts> {
+        self.begin.as_ref()
+    }
+
+    fn reason(&self) -> &Texts {
+        self.postpone.as_ref().unwrap_or(&NONE)
+    }
+
+    fn guard(&self) -> Option<&Texts> {
+        self.guard.as_ref()
+    }
+
+    fn wanted(&self) -> String {
+        self.postpone.as_ref().map(|_| "postpone".to_owned()).unwrap_or_default()
+    }
+
+    fn found(answer: &backup_window::Answer) -> String {
+        match answer {
+            backup_window::Answer::Begin { .. } => String::new(),
+            backup_window::Answer::Postpone { .. } => "postpone".to_owned(),
+        }
+    }
+
+    fn refusals(question: &backup_window::Question, answer: &backup_window::Answer) -> Vec<String> {
+        match backup_window::guard(question, answer) {
+            backup_window::Verdict::Begins | backup_window::Verdict::Waits => Vec::new(),
+            verdict @ backup_window::Verdict::BeginsAnyway => vec![verdict.to_string()],
+        }
     }
 }
 

@@ -10,7 +10,7 @@ impl Publisher {
     /// An Event for each change, whatever brought it about: an answer, or another module.
     pub(super) async fn tell_breaker(&mut self, object: &MysqlCluster, status: &MysqlClusterStatus) {
         let Some(policies) = &status.policies else { return };
-        let each = [&policies.primary_selection, &policies.scaling, &policies.config_tuning];
+        let each = [&policies.primary_selection, &policies.scaling, &policies.config_tuning, &policies.backup_window];
         for (place, policy) in each.into_iter().enumerate() {
             let open = policy.as_ref().is_some_and(|policy| policy.breaker.is_some());
             let told = std::mem::replace(&mut self.told_open[place], open);
