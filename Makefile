@@ -54,7 +54,7 @@ chaos: setup ## hurt a cluster in many ways under load; RUNS=, SEED= and ONLY= c
 
 soak: setup ## many more histories than `test` tries, others each time, and a cluster without an API server for 10 minutes; HISTORIES=, SEED= and API_GONE_S= choose
 	@HISTORIES=$(or $(HISTORIES),100000) SEED=$(or $(SEED),$(shell date +%s)) cargo test --workspace --no-fail-fast \
-		--test attacks --test histories --test membership --test model --test readers --test recovery -- --nocapture
+		--test attacks --test protocol -- --nocapture
 	@cargo build --workspace --bin chaos --bin grampus --test crds
 	@$(BUILT)/debug/chaos --runs 1 --only 'API server cut off' --hold-s $(or $(API_GONE_S),600) \
 		--output target/api-server-gone.txt --log target/api-server-gone.jsonl

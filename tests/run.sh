@@ -14,6 +14,9 @@ pure_targets() {
     for file in $(find host guest-sdk policies -path '*/tests/*.rs' -not -path '*/tests/*/*' | sort); do
         printf '%s\n' --test "$(basename "$file" .rs)"
     done
+    for file in $(find host guest-sdk policies -path '*/tests/*/main.rs' | sort); do
+        printf '%s\n' --test "$(basename "$(dirname "$file")")"
+    done
 }
 
 names=() results=() times=()

@@ -10,7 +10,7 @@
 mod answering;
 #[path = "attacks/arena.rs"]
 mod arena;
-#[path = "../../topology/tests/chance/mod.rs"]
+#[path = "../../topology/tests/protocol/chance.rs"]
 #[allow(dead_code, reason = "what is shared is more than this needs")]
 mod chance;
 #[path = "attacks/compiling.rs"]

@@ -1,19 +1,14 @@
 //! The ways out when too little is known: a record that is gone or went back, a cluster whose members were all down, and
 //! somebody who accepts a loss.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod chance;
-mod recovery {
-    mod random;
-}
-mod world;
+mod random;
 
 use topology::gtid::GtidSet;
 use topology::record::{Member, Phase, Record};
 use topology::snapshot::{AcceptLoss, Rebuild};
 use uuid::Uuid;
-use world::{Node, World, choose_first};
+
+use crate::world::{Node, World, choose_first};
 
 fn executed(world: &World, name: &str) -> GtidSet {
     world.nodes[name].server.as_ref().unwrap().executed.clone()

@@ -6,7 +6,8 @@ use topology::record::Record;
 use topology::snapshot::{Rebuild, Switchover};
 
 use crate::world::{World, choose_first};
-use crate::{chance, executed};
+use super::executed;
+use crate::chance;
 
 #[derive(Debug, Clone)]
 enum Event {

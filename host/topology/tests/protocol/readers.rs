@@ -1,10 +1,5 @@
 //! Read replicas: fed by voting replicas, never counted, never chosen, and never in the way of a write.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod chance;
-mod world;
-
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -17,7 +12,9 @@ use topology::readers::{ReaderView, Readers};
 use topology::reading::readable;
 use topology::record::Phase;
 use topology::snapshot::{MemberView, Probe, Snapshot};
-use world::{World, choose_first};
+
+use crate::chance;
+use crate::world::{World, choose_first};
 
 /// A cluster that serves and has so many readers, all caught up.
 fn with_readers(replicas: u32, count: usize) -> World {

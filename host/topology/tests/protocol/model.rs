@@ -4,35 +4,32 @@
 //! For every rule that is built there is a test that switches it off and shows that the model then finds a loss: a check
 //! that sees nothing proves nothing.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod chance;
-mod model {
-    pub mod agent;
-    pub mod errands;
-    pub mod events;
-    pub mod history;
-    pub mod liveness;
-    pub mod member;
-    pub mod mysqld;
-    pub mod opening;
-    pub mod operator;
-    pub mod report;
-    pub mod rules;
-    pub mod transaction;
-    pub mod world;
-}
+mod agent;
+mod errands;
+mod events;
+mod history;
+mod liveness;
+mod member;
+mod mysqld;
+mod opening;
+mod operator;
+mod report;
+mod rules;
+mod transaction;
+mod world;
 
 use std::sync::Mutex;
 
-use model::events::{Event, history, history_about};
-use model::history::run;
-use model::liveness::{End, PASSES};
-use model::operator::Policy::{Hostile, Sensible};
-use model::rules::{Rule, Rules};
-use model::world::{Counts, World};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use rstest::rstest;
+
+use crate::chance;
+use self::events::{Event, history, history_about};
+use self::history::run;
+use self::liveness::{End, PASSES};
+use self::operator::Policy::{Hostile, Sensible};
+use self::rules::{Rule, Rules};
+use self::world::{Counts, World};
 
 /// The most events of a history.
 const LONGEST: usize = 110;

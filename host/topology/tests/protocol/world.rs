@@ -5,8 +5,6 @@
 //! acknowledgements it has, whoever gave them; a member that acknowledges connects with an account of its own, which
 //! its source can lock, and everybody else with one that is never locked.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
 mod agent;
 mod pass;
 mod readers;

@@ -1,15 +1,12 @@
 //! Planned disruptions: who is next, why not, and that a whole restart never costs more than one move of the role.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod world;
-
 use rstest::rstest;
 use topology::assess::assess;
 use topology::quorum::code;
 use topology::snapshot::{Outdated, Rebuild, Switchover};
 use topology::upkeep::{Cause, Next, upkeep};
-use world::{World, choose_first};
+
+use crate::world::{World, choose_first};
 
 /// What is next, in a line.
 fn next(world: &World) -> String {

@@ -1,9 +1,5 @@
 //! What policies that scale and tune are asked: what is known, what was measured, and nothing that was not.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod world;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -17,7 +13,8 @@ use topology::scaling::{Bounds, Question, Role};
 use topology::signals::{ContainerCounters, Gauges, ServerCounters, Signals, Window};
 use topology::snapshot::{Probe, Snapshot};
 use topology::tuning;
-use world::{World, choose_first};
+
+use crate::world::{World, choose_first};
 
 fn wanted() -> Wanted {
     Wanted {

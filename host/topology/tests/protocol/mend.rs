@@ -1,9 +1,5 @@
 //! Replicas that cannot go on with their data: who is copied anew, when, and what stands in the way.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod world;
-
 use rstest::rstest;
 use topology::assess::{Assessment, Waiting, assess};
 use topology::facts::{
@@ -16,7 +12,8 @@ use topology::record::{GivenUp, Phase};
 use topology::snapshot::{MemberView, OtherVersion, Probe, Rebuild, Snapshot};
 use topology::trouble::{Trouble, trouble};
 use uuid::Uuid;
-use world::{World, choose_first};
+
+use crate::world::{World, choose_first};
 
 /// What mysqld 9.7 says to a replica whose transactions are purged.
 const PURGED: &str = "13114: Got fatal error 1236 from source when reading data from binary log: 'Cannot replicate because \

@@ -3,17 +3,12 @@
 //!
 //! Each history that once lost a write has a test of its own here, in which every point of a change is tried.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod chance;
-mod membership {
-    mod random;
-}
-mod world;
+mod random;
 
 use topology::plan::{Order, Step};
 use topology::snapshot::{Snapshot, Switchover};
-use world::{World, choose_first};
+
+use crate::world::{World, choose_first};
 
 /// How many passes any change may take.
 const PASSES: usize = 120;

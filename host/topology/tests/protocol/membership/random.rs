@@ -8,7 +8,7 @@ use topology::snapshot::{Snapshot, Switchover};
 
 use crate::chance;
 use crate::world::{World, choose_first};
-use crate::{check, is_settled};
+use super::{check, is_settled};
 
 #[derive(Debug, Clone)]
 enum Event {

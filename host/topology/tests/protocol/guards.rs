@@ -1,7 +1,5 @@
 //! Whatever a policy wishes, what the guards of scaling and tuning let through is within every bound.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
 use proptest::prelude::*;
 use rstest::rstest;
 use topology::measured::Resources;

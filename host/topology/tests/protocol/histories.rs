@@ -1,17 +1,14 @@
 //! Whole histories: a cluster is made, loses members and operators, and must keep every acknowledged write.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod chance;
-mod world;
-
 use proptest::prelude::*;
 use topology::decision::{Answer, Question};
 use topology::facts::VolumeTrouble;
 use topology::record::Phase;
 use topology::snapshot::{Rebuild, Switchover};
 use uuid::Uuid;
-use world::{World, choose_first};
+
+use crate::chance;
+use crate::world::{World, choose_first};
 
 #[test]
 fn a_new_cluster_opens_with_enough_replicas_and_takes_the_rest_in() {

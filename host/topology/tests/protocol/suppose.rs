@@ -1,14 +1,11 @@
 //! What is told of a loss before there is one: who could lead, as a real loss then shows.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod world;
-
 use std::cell::RefCell;
 
 use topology::assess::without_primary;
 use topology::decision::{Question, Trigger};
-use world::{World, choose_first};
+
+use crate::world::{World, choose_first};
 
 /// The members that could be named.
 fn eligible(question: &Question) -> Vec<&str> {

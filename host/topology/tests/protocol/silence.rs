@@ -1,14 +1,11 @@
 //! What an agent's silence proves: nothing, as long as it may be the operator that nobody hears.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
-mod world;
-
 use topology::assess::{Assessment, Waiting, assess};
 use topology::plan::Step;
 use topology::record::Phase;
 use topology::snapshot::{Probe, Snapshot};
-use world::World;
+
+use crate::world::World;
 
 /// The primary's agent does not answer, and the last attempt to reach it began so long ago.
 fn silent_primary(replicas: u32, tried_ms: u64) -> Snapshot {

@@ -1,7 +1,5 @@
 //! The algebra of GTID sets, against plain sets of numbers.
 
-#![allow(clippy::unwrap_used, reason = "clippy takes the helpers of a test for something else")]
-
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
