@@ -1,7 +1,12 @@
-//! Scenarios for policies that scale, tune, or say when backups are made: a question of which only what matters is written down.
+//! Scenarios for policies that scale, tune, or say when backups are made: a question of which only what matters is
+//! written down.
 //!
 //! Fields are named as in the question, as the journal writes it. A field that is misspelt must be refused: it would
 //! silently ask something else. The guard has its word, too: a wish that it would not fulfil is a difference.
+
+mod scaling;
+mod tuning;
+mod window;
 
 use std::fmt::Display;
 
@@ -9,10 +14,11 @@ use anyhow::{Context as _, bail, ensure};
 use engine::{Answered as _, DecisionKind, LoadError};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value, json};
-use topology::measured::Resources;
-use topology::{backup_window, scaling, tuning};
+use serde_json::Value;
 
+pub use self::scaling::ScalingExpect as Scaling;
+pub use self::tuning::TuningExpect as ConfigTuning;
+pub use self::window::WindowExpect as BackupWindow;
 use super::compare::{Difference, answered, missing};
 use super::scenario::{Refused, Texts};
 use super::{Answered, File, Scene};
@@ -39,13 +45,6 @@ pub struct Situation<K: Expected> {
     question: K::Question,
     expect: K,
 }
-
-/// A policy that scales.
-pub type Scaling = ScalingExpect;
-/// A policy that tunes.
-pub type ConfigTuning = TuningExpect;
-/// A policy that says when backups are made.
-pub type BackupWindow = WindowExpect;
 
 /// What may be expected of a decision.
 pub trait Expected: DeserializeOwned {
@@ -204,234 +203,9 @@ impl<K: Expected> Scene for Situation<K> {
     }
 }
 
-/// What a policy that scales shall say: `keep`, `refused`, or what is wanted.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ScalingExpect {
-    keep: Option<Texts>,
-    refused: Option<Refused>,
-    read_replicas: Option<u32>,
-    #[serde(default, deserialize_with = "exactly")]
-    resources: Option<Resources>,
-    volume_bytes: Option<u64>,
-    #[serde(default)]
-    reason: Texts,
-    guard: Option<Texts>,
-}
-
-impl Expected for ScalingExpect {
-    type Question = scaling::Question;
-
-    fn ordinary() -> Value {
-        const GIB: u64 = 1 << 30;
-        json!({
-            "namespace": "default", "cluster": "shop", "nowUnixMs": 1_700_000_000_000_u64, "seed": 42,
-            "present": {
-                "members": 3, "acks": 1, "readReplicas": 0, "volumeBytes": 20 * GIB,
-                "resources": {"cpuMillicores": 2_000, "memoryBytes": 4 * GIB},
-            },
-            "bounds": {
-                "readReplicas": {"least": 0, "most": 8}, "readReplicasStep": 1,
-                "cpuMillicores": {"least": 500, "most": 8_000}, "memoryBytes": {"least": GIB, "most": 32 * GIB},
-                "volumeMostBytes": 200 * GIB, "cooldownS": 600,
-            },
-            "servers": [], "facts": [],
-        })
-    }
-
-    fn entry(list: &str) -> Value {
-        match list {
-            "servers" => json!({"role": "read-replica", "zone": "a", "serving": true, "load": {"windowS": 300}}),
-            _ => Value::Object(Map::new()),
-        }
-    }
-
-    fn refused(&self) -> Option<&Refused> {
-        self.refused.as_ref()
-    }
-
-    fn keep(&self) -> Option<&Texts> {
-        self.keep.as_ref()
-    }
-
-    fn reason(&self) -> &Texts {
-        &self.reason
-    }
-
-    fn guard(&self) -> Option<&Texts> {
-        self.guard.as_ref()
-    }
-
-    fn wanted(&self) -> String {
-        in_words(self.read_replicas, self.resources, self.volume_bytes)
-    }
-
-    fn found(answer: &scaling::Answer) -> String {
-        let readers = answer.read_replicas.as_ref().map(|wish| wish.value);
-        let resources = answer.resources.as_ref().map(|wish| wish.value);
-        in_words(readers, resources, answer.volume_bytes.as_ref().map(|wish| wish.value))
-    }
-
-    fn refusals(question: &scaling::Question, answer: &scaling::Answer) -> Vec<String> {
-        words(scaling::guard(&question.present, &question.bounds, answer).refused)
-    }
-}
-
+/// What a guard refuses, in its words.
 fn words(refused: Vec<impl Display>) -> Vec<String> {
     refused.iter().map(ToString::to_string).collect()
-}
-
-fn in_words(readers: Option<u32>, resources: Option<Resources>, volume: Option<u64>) -> String {
-    let parts = [
-        readers.map(|count| format!("readReplicas: {count}")),
-        resources.and_then(|it| it.cpu_millicores).map(|cpu| format!("cpuMillicores: {cpu}")),
-        resources.and_then(|it| it.memory_bytes).map(|memory| format!("memoryBytes: {memory}")),
-        volume.map(|bytes| format!("volumeBytes: {bytes}")),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-/// What a policy that tunes shall say: `keep`, `refused`, or `changes` in their order.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct TuningExpect {
-    keep: Option<Texts>,
-    refused: Option<Refused>,
-    /// Settings with the values they shall have.
-    #[serde(default)]
-    changes: Map<String, Value>,
-    #[serde(default)]
-    reason: Texts,
-    guard: Option<Texts>,
-}
-
-impl Expected for TuningExpect {
-    type Question = tuning::Question;
-
-    fn ordinary() -> Value {
-        json!({
-            "namespace": "default", "cluster": "shop", "nowUnixMs": 1_700_000_000_000_u64, "seed": 42,
-            "version": "8.4.6",
-            "present": {
-                "resources": {"cpuMillicores": 4_000, "memoryBytes": 8_u64 << 30}, "volumeBytes": 100_u64 << 30,
-                "agentBytes": 64 << 20, "settings": [], "cooldownS": 3_600,
-            },
-            "load": {"windowS": 3_600}, "activity": {}, "facts": [],
-        })
-    }
-
-    fn entry(list: &str) -> Value {
-        match list {
-            "settings" => json!({"byPerson": false}),
-            _ => Value::Object(Map::new()),
-        }
-    }
-
-    fn refused(&self) -> Option<&Refused> {
-        self.refused.as_ref()
-    }
-
-    fn keep(&self) -> Option<&Texts> {
-        self.keep.as_ref()
-    }
-
-    fn reason(&self) -> &Texts {
-        &self.reason
-    }
-
-    fn guard(&self) -> Option<&Texts> {
-        self.guard.as_ref()
-    }
-
-    fn wanted(&self) -> String {
-        let changes = self.changes.iter().map(|(name, value)| match value {
-            Value::String(text) => format!("{name} = {text}"),
-            other => format!("{name} = {other}"),
-        });
-        changes.collect::<Vec<_>>().join(", ")
-    }
-
-    fn found(answer: &tuning::Answer) -> String {
-        let changes = answer.changes.iter().map(|change| format!("{} = {}", change.name, change.value));
-        changes.collect::<Vec<_>>().join(", ")
-    }
-
-    /// That one change comes after another is no fault of the answer.
-    fn refusals(question: &tuning::Question, answer: &tuning::Answer) -> Vec<String> {
-        let refused = tuning::guard(&question.present, answer).refused;
-        words(refused.into_iter().filter(|one| !matches!(one.because, tuning::Because::OneAtATime { .. })).collect())
-    }
-}
-
-/// What a policy shall say about a backup that is due: `begin`, `postpone` or `refused`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct WindowExpect {
-    begin: Option<Texts>,
-    postpone: Option<Texts>,
-    refused: Option<Refused>,
-    guard: Option<Texts>,
-}
-
-/// No text has to be there.
-static NONE: Texts = Texts(Vec::new());
-
-impl Expected for WindowExpect {
-    type Question = backup_window::Question;
-
-    const NOTHING: &str = "begin";
-
-    fn ordinary() -> Value {
-        let now = 1_700_445_600_000_u64;
-        json!({
-            "namespace": "default", "cluster": "shop", "nowUnixMs": now, "seed": 42,
-            "local": {"year": 2023, "month": 11, "day": 20, "weekday": 1, "minuteOfDay": 120},
-            "dueUnixMs": now, "latestUnixMs": now + 21_600_000,
-            "last": {"endedUnixMs": now - 86_400_000, "tookS": 600, "bytes": 10_u64 << 30},
-            "servers": [], "facts": [],
-        })
-    }
-
-    fn entry(list: &str) -> Value {
-        match list {
-            "servers" => json!({"role": "replica", "load": {"windowS": 60}}),
-            _ => Value::Object(Map::new()),
-        }
-    }
-
-    fn refused(&self) -> Option<&Refused> {
-        self.refused.as_ref()
-    }
-
-    fn keep(&self) -> Option<&Texts> {
-        self.begin.as_ref()
-    }
-
-    fn reason(&self) -> &Texts {
-        self.postpone.as_ref().unwrap_or(&NONE)
-    }
-
-    fn guard(&self) -> Option<&Texts> {
-        self.guard.as_ref()
-    }
-
-    fn wanted(&self) -> String {
-        self.postpone.as_ref().map(|_| "postpone".to_owned()).unwrap_or_default()
-    }
-
-    fn found(answer: &backup_window::Answer) -> String {
-        match answer {
-            backup_window::Answer::Begin { .. } => String::new(),
-            backup_window::Answer::Postpone { .. } => "postpone".to_owned(),
-        }
-    }
-
-    fn refusals(question: &backup_window::Question, answer: &backup_window::Answer) -> Vec<String> {
-        match backup_window::guard(question, answer) {
-            backup_window::Verdict::Begins | backup_window::Verdict::Waits => Vec::new(),
-            verdict @ backup_window::Verdict::BeginsAnyway => vec![verdict.to_string()],
-        }
-    }
 }
 
 #[cfg(test)]
@@ -447,7 +221,7 @@ mod tests {
         let question = file.unwrap().scenarios[0].question();
         assert_eq!((question.present.members, question.present.read_replicas), (3, 2));
         let server = &question.servers[0];
-        assert_eq!((server.role, server.serving), (scaling::Role::ReadReplica, true));
+        assert_eq!((server.role, server.serving), (topology::scaling::Role::ReadReplica, true));
         assert_eq!((server.load.window_s, server.load.oom_kills), (300, Some(1)));
     }
 
