@@ -37,8 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::PrimarySelection, Self::Scaling, Self::ConfigTuning, Self::BackupWindow];
+    pub const ALL: [Self; 4] = [Self::PrimarySelection, Self::Scaling, Self::ConfigTuning, Self::BackupWindow];
 
     /// Its name, as contracts and journals write it.
     pub fn name(self) -> &'static str {

@@ -40,7 +40,8 @@ impl Hours {
         let from = clock(&self.from).map_err(|why| ("from", why))?;
         let until = clock(&self.until).map_err(|why| ("until", why))?;
         if from >= until {
-            let why = format!("expected later than {}; write hours that go on after midnight as two entries", self.from);
+            let why =
+                format!("expected later than {}; write hours that go on after midnight as two entries", self.from);
             return Err(("until", why));
         }
         Ok((from, until))
@@ -72,7 +73,8 @@ impl Policy for QuietHours {
             return postpone(format!("no backup begins from {} until {}{because}", hours.from, hours.until));
         }
         if let Some(most) = self.busy_above_queries_per_second {
-            let busy = question.servers.iter().find(|server| server.load.queries_per_second.is_some_and(|now| now > most));
+            let busy =
+                question.servers.iter().find(|server| server.load.queries_per_second.is_some_and(|now| now > most));
             if let Some(busy) = busy {
                 let now = busy.load.queries_per_second.unwrap_or_default();
                 return postpone(format!("{} has {now} statements a second, more than {most}", busy.name));

@@ -18,7 +18,9 @@ fn waits(policy: &QuietHours, question: &Question) -> bool {
 
 #[test]
 fn hours_begin_with_their_first_minute_and_end_before_their_last() {
-    let policy = policy(r#"{"closed": [{"weekdays": [5], "from": "18:00", "until": "24:00"}, {"weekdays": [6], "from": "00:00", "until": "02:30"}]}"#);
+    let policy = policy(
+        r#"{"closed": [{"weekdays": [5], "from": "18:00", "until": "24:00"}, {"weekdays": [6], "from": "00:00", "until": "02:30"}]}"#,
+    );
     let at = |weekday: u32, minute: u32| waits(&policy, &nightly().at(weekday, minute));
     assert!(!at(5, 1_079) && at(5, 1_080) && at(5, 1_439));
     assert!(at(6, 0) && at(6, 149) && !at(6, 150));

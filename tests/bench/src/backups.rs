@@ -87,7 +87,7 @@ pub async fn measure(
     }
     let directory = tempfile::tempdir()?;
     let bucket = Bucket::serve(cluster, directory.path()).await?;
-    let tools = Tools::of(cluster.env().lab.paths().mysql())?;
+    let tools = Tools::of(cluster.env().lab.mysql_programs())?;
     cluster.remove().await?;
     forget(cluster).await?;
     let step = steps.begin(&format!("a cluster of three with {} MiB of data", amounts.mebibytes));
@@ -177,7 +177,10 @@ impl Bench<'_> {
         report.add(&format!("{mebibytes} MiB: mysqldump | zstd -3 -T0"), theirs);
         let stored = last.stored_bytes.unwrap_or_default() as f64 / 1_048_576.0;
         let dumped = self.tools.dumped()? as f64 / 1_048_576.0;
-        report.amount(Amount { what: "  in the store".to_owned(), value: format!("{stored:.0} MiB; the dump {dumped:.0} MiB") });
+        report.amount(Amount {
+            what: "  in the store".to_owned(),
+            value: format!("{stored:.0} MiB; the dump {dumped:.0} MiB"),
+        });
         report.amount(Amount {
             what: "  an agent's own memory meanwhile, at most".to_owned(),
             value: format!("{memory:.1} MiB"),
@@ -302,7 +305,8 @@ impl Bench<'_> {
         let began = Instant::now();
         backups.create(&PostParams::default(), &asked).await?;
         let (mut memory_mib, mut status) = (0.0_f64, None);
-        let done = eventually(&format!("the backup {name}"), PATIENCE, || async {
+        let what = format!("the backup {name}");
+        let done = eventually(&what, PATIENCE, || async {
             let found = backups.get(&name).await?.status.unwrap_or_default();
             Ok(matches!(found.phase, Some(BackupPhase::Succeeded | BackupPhase::Failed)).then_some(found))
         });

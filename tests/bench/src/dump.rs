@@ -40,8 +40,7 @@ impl Tools {
 
     /// Loads the dump into an empty database. How long it took.
     pub async fn load(&self, into: &Login, database: &str) -> Result<Duration> {
-        let script =
-            format!("zstd -q -d -c dump.sql.zst | mysql {CONNECTED} --max-allowed-packet=64M {database}");
+        let script = format!("zstd -q -d -c dump.sql.zst | mysql {CONNECTED} --max-allowed-packet=64M {database}");
         self.run(&script, into).await
     }
 

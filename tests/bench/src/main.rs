@@ -180,8 +180,7 @@ async fn in_the_lab(
     let lasts = Duration::from_secs(arguments.pair_seconds);
     throughput::measure(steps, &cluster, &plain, times(Part::Throughput, arguments.pairs), lasts, report).await?;
     cluster.remove().await?;
-    let amounts =
-        backups::Amounts { times: times(Part::Backups, arguments.backups), mebibytes: arguments.backup_mib };
+    let amounts = backups::Amounts { times: times(Part::Backups, arguments.backups), mebibytes: arguments.backup_mib };
     backups::measure(steps, &cluster.beside("data"), &plain, amounts, report).await?;
     group::kills(steps, &plain, times(Part::GroupKills, arguments.group_kills), report).await
 }

@@ -37,6 +37,8 @@ pub struct World {
     pub read_load: PolicyModule,
     /// The policy of this tree that tunes.
     pub memory_budget: PolicyModule,
+    /// A policy that has backups wait.
+    pub quiet_hours: PolicyModule,
     made: Mutex<bool>,
 }
 

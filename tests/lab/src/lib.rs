@@ -85,6 +85,11 @@ pub struct Status {
 }
 
 impl Lab {
+    /// MySQL's own programs, for this computer.
+    pub fn mysql_programs(&self) -> std::path::PathBuf {
+        self.paths.mysql()
+    }
+
     /// The address of the machine that tests and people look from: programs that they start there are reached by it.
     pub fn client_address(&self) -> Result<std::net::IpAddr> {
         let machine = self.machines.iter().find(|machine| machine.role == Role::Client);

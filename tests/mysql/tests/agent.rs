@@ -8,10 +8,10 @@ mod archive;
 mod backups;
 #[path = "agent/certificates.rs"]
 mod certificates;
-#[path = "agent/encryption.rs"]
-mod encryption;
 #[path = "agent/checks.rs"]
 mod checks;
+#[path = "agent/encryption.rs"]
+mod encryption;
 #[path = "agent/failover.rs"]
 mod failover;
 #[path = "agent/hangs.rs"]

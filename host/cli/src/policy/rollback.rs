@@ -213,12 +213,16 @@ mod tests {
     #[test]
     fn what_is_in_force_is_told_of_the_decision_that_is_meant() {
         let of = |digest: &str| Some(PolicyStatus { digest: digest.to_owned(), ..PolicyStatus::default() });
-        let policies =
-            PoliciesStatus { primary_selection: of("who"), scaling: of("how many"), config_tuning: of("how set") };
+        let policies = PoliciesStatus {
+            primary_selection: of("who"),
+            scaling: of("how many"),
+            config_tuning: of("how set"),
+            backup_window: of("when"),
+        };
         let mut cluster = MysqlCluster::new("shop", MysqlClusterSpec::default());
         cluster.status = Some(MysqlClusterStatus { policies: Some(policies), ..MysqlClusterStatus::default() });
         let digests = policy::DECISIONS.map(|decision| in_force(&cluster, decision).digest.unwrap());
-        assert_eq!(digests, ["who", "how many", "how set"]);
+        assert_eq!(digests, ["who", "how many", "how set", "when"]);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt as _;
 use objects::api::{
-    AnswerStatus, ArchiveStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster, MysqlClusterStatus, NONE,
-    PolicyStatus, RetentionStatus,
+    AnswerStatus, ArchiveStatus, DrillResult, DrillStatus, FailoverStatus, MemberRole, MemberStatus, MysqlCluster,
+    MysqlClusterStatus, NONE, PolicyStatus, RetentionStatus,
 };
 use objects::conditions::{ROLLOUT_PENDING, SPEC_VALID, WRITES_BLOCKED, find};
 use topology::record::{Phase, Record};
@@ -205,6 +205,11 @@ fn facts(view: &View<'_>, status: &MysqlClusterStatus, style: Style) -> String {
             say("", format!("not removed: {problem}"), Tone::Doubtful);
         }
     }
+    if let Some((drill, backup)) = status.backup.as_ref().and_then(|backup| Some((backup.drill.as_ref()?, backup))) {
+        let succeeded = drill.result == Some(DrillResult::Succeeded);
+        let tone = if succeeded { Tone::Plain } else { Tone::Doubtful };
+        say("drill", drilled(drill, backup.verified_at.as_ref(), view.now), tone);
+    }
     match &status.last_failover {
         Some(failover) => say("last change", moved(failover, view.now), Tone::Plain),
         None => say("last change", "the primary was never replaced".to_owned(), Tone::Quiet),
@@ -227,6 +232,19 @@ fn retained(retention: &RetentionStatus, now: Timestamp) -> String {
     let fulls = retention.fulls.unwrap_or_default();
     let oldest = retention.oldest.as_ref().map(|oldest| format!(", the oldest ended {}", ago(now, oldest.0)));
     format!("{fulls} are kept{}", oldest.unwrap_or_default())
+}
+
+fn drilled(drill: &DrillStatus, verified_at: Option<&Time>, now: Timestamp) -> String {
+    let result = match drill.result {
+        Some(DrillResult::Succeeded) => "succeeded",
+        Some(DrillResult::Failed) => "failed",
+        Some(DrillResult::Inconclusive) | None => "found nothing out",
+    };
+    let when = drill.at.as_ref().map(|at| format!(" {}", ago(now, at.0))).unwrap_or_default();
+    let message = drill.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+    let before = verified_at.filter(|_| drill.result != Some(DrillResult::Succeeded));
+    let before = before.map(|at| format!("; one last succeeded {}", ago(now, at.0))).unwrap_or_default();
+    format!("{result}{when}{message}{before}")
 }
 
 fn claim(record: &Record) -> String {

@@ -61,8 +61,7 @@ pub fn questions() -> Vec<(&'static str, Question)> {
         (
             "in the evening before a holiday",
             case(&|question| {
-                question.local =
-                    LocalTime { year: 2026, month: 12, day: 24, weekday: 4, minute_of_day: 20 * 60 + 15 };
+                question.local = LocalTime { year: 2026, month: 12, day: 24, weekday: 4, minute_of_day: 20 * 60 + 15 };
             }),
         ),
         (

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use engine::{
-    Answered as _, Attempt, BackupWindow, Bounds, Comparison, ConfigTuning, DecisionKind, Engine, Entry, FailureKind, Kind,
-    LoadError, Note, Options, PrimarySelection, Repetition, Ring, Said, Scaling, Shadows, Source, replay,
+    Answered as _, Attempt, BackupWindow, Bounds, Comparison, ConfigTuning, DecisionKind, Engine, Entry, FailureKind,
+    Kind, LoadError, Note, Options, PrimarySelection, Repetition, Ring, Said, Scaling, Shadows, Source, replay,
 };
 use serde_json::json;
 use topology::backup_window::Verdict;

@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::advice::{ConfigTuningPolicy, ScalingPolicy};
-use super::backup_window::BackupWindowPolicy;
 use super::backup::{Backup, Recovery};
+use super::backup_window::BackupWindowPolicy;
 use super::schema;
 use super::status::MysqlClusterStatus;
 

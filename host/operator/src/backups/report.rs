@@ -44,7 +44,7 @@ pub async fn begun(
         ..MysqlBackupStatus::default()
     };
     let kind = if choice.warning.is_some() { EventType::Warning } else { EventType::Normal };
-    tell(context, backup, kind, "BackupBegun", &message).await;
+    event(context, backup, kind, "BackupBegun", "Backup", message).await;
     write(context, backup, status).await
 }
 

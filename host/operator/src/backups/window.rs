@@ -116,8 +116,10 @@ impl Windows {
         let waits = is_followed && guard(&question, &answer) == Verdict::Waits;
         if waits {
             if !std::mem::replace(&mut waiting.announced, true) {
-                let note =
-                    format!("the backup that was due at {due} waits, until {latest} at the latest: {}", answer.reason());
+                let note = format!(
+                    "the backup that was due at {due} waits, until {latest} at the latest: {}",
+                    answer.reason()
+                );
                 event(context, cluster, EventType::Normal, "BackupPostponed", "Backup", note).await;
             }
             (waiting.swaps, waiting.next) = (swaps, Instant::now() + EVERY);

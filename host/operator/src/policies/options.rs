@@ -84,7 +84,10 @@ mod tests {
             let given = <Arguments as clap::Parser>::try_parse_from(["operator", "--default-policy", text]);
             given.map(|given| given.options.defaults.len()).map_err(|error| error.to_string())
         };
-        assert_eq!(defaults("primary-selection=zones,scaling=reads/policy.wasm.zst,config-tuning=budget,backup-window=quiet"), Ok(4));
+        assert_eq!(
+            defaults("primary-selection=zones,scaling=reads/policy.wasm.zst,config-tuning=budget,backup-window=quiet"),
+            Ok(4)
+        );
         assert!(defaults("primary-selection=zones,").is_err(), "the chart must not end the list with a comma");
     }
 

@@ -239,7 +239,9 @@ mod tests {
         assert_eq!(asked(&operator(None)), [of("store", "mine"), None, None]);
         let both = OfOperator {
             options: PolicyOptions {
-                defaults: ["scaling=reads", "config-tuning=budget", "backup-window=quiet"].map(|text| text.parse().unwrap()).into(),
+                defaults: ["scaling=reads", "config-tuning=budget", "backup-window=quiet"]
+                    .map(|text| text.parse().unwrap())
+                    .into(),
                 ..PolicyOptions::default()
             },
             ..operator(None)

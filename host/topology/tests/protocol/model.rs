@@ -23,13 +23,13 @@ use std::sync::Mutex;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use rstest::rstest;
 
-use crate::chance;
 use self::events::{Event, history, history_about};
 use self::history::run;
 use self::liveness::{End, PASSES};
 use self::operator::Policy::{Hostile, Sensible};
 use self::rules::{Rule, Rules};
 use self::world::{Counts, World};
+use crate::chance;
 
 /// The most events of a history.
 const LONGEST: usize = 110;

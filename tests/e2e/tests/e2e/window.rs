@@ -38,12 +38,19 @@ fn a_backup_that_is_due_waits_while_a_policy_says_so_and_begins_when_it_lets_it(
         // The next minute that is not too near, of every hour.
         let due = Timestamp::now() + SignedDuration::from_secs(75);
         cluster
-            .patch_spec(json!({ "backup": { "store": bucket.store(), "schedule": due.strftime("%M * * * *").to_string() } }))
+            .patch_spec(
+                json!({ "backup": { "store": bucket.store(), "schedule": due.strftime("%M * * * *").to_string() } }),
+            )
             .await?;
         event(&cluster, "BackupPostponed", "the sale").await?;
         let listed = backups.list(&ListParams::default()).await?.items;
-        ensure!(listed.is_empty(), "it was made all the same: {:?}", listed.iter().map(|backup| backup.name_any()).collect::<Vec<_>>());
-        let said = cluster.wait_for("what was said in the journal", TOLD, || async { Ok(journal::<Question>(&cluster)?.pop()) });
+        ensure!(
+            listed.is_empty(),
+            "it was made all the same: {:?}",
+            listed.iter().map(|backup| backup.name_any()).collect::<Vec<_>>()
+        );
+        let said = cluster
+            .wait_for("what was said in the journal", TOLD, || async { Ok(journal::<Question>(&cluster)?.pop()) });
         let said = said.await?;
         ensure!(matches!(said.answer, Answer::Postpone { .. }) && said.by.name == map, "{said:?}");
         ensure!(said.question.servers.len() == 3, "not every server was looked at: {:?}", said.question.servers);
@@ -58,7 +65,9 @@ fn a_backup_that_is_due_waits_while_a_policy_says_so_and_begins_when_it_lets_it(
         cluster.patch_spec(window(json!([]))).await?;
         let made = || async {
             let listed = backups.list(&ListParams::default()).await?.items;
-            let done = |backup: &MysqlBackup| backup.status.as_ref().and_then(|status| status.phase) == Some(BackupPhase::Succeeded);
+            let done = |backup: &MysqlBackup| {
+                backup.status.as_ref().and_then(|status| status.phase) == Some(BackupPhase::Succeeded)
+            };
             Ok(listed.iter().any(done).then_some(()))
         };
         cluster.wait_for("the backup that was due", WHOLE, made).await?;

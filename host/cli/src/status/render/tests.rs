@@ -1,6 +1,6 @@
 //! Clusters and how they look.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use objects::api::{
     AnswerStatus, ArchiveStatus, BackupsStatus, FailoverStatus, MemberRole, MemberStatus, MysqlClusterSpec,
     PoliciesStatus, ReadReplicasStatus, RetentionStatus,
@@ -235,11 +235,23 @@ fn an_archive_and_what_is_kept_stand_below_with_what_keeps_them_from_going_on() 
         problem: Some("the store is gone".to_owned()),
         ..RetentionStatus::default()
     };
-    let backup = BackupsStatus { archive: Some(archive), retention: Some(retention) };
+    let drill = DrillStatus {
+        at: Some(at(3_600)),
+        result: Some(DrillResult::Failed),
+        message: Some("parts/000000 is damaged".to_owned()),
+        ..DrillStatus::default()
+    };
+    let backup = BackupsStatus {
+        archive: Some(archive),
+        retention: Some(retention),
+        drill: Some(drill),
+        verified_at: Some(at(7 * 86_400)),
+    };
     cluster.status.as_mut().unwrap().backup = Some(backup);
     let text = shown(&cluster, Some(&record()), PLAIN);
     let archive = "its newest commit was made 12 s ago, from shop-2's binary log; nothing is missing";
     assert!(text.contains(archive) && !text.contains("it does not go on"), "{text}");
     assert!(text.contains("7 are kept, the oldest ended 14 d ago"), "{text}");
     assert!(text.contains("not removed: the store is gone"), "{text}");
+    assert!(text.contains("failed 60 min ago: parts/000000 is damaged; one last succeeded 7 d ago"), "{text}");
 }

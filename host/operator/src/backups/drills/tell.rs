@@ -107,7 +107,7 @@ pub async fn of_cluster(context: &Context, cluster: &MysqlCluster, known: Option
             let condition = finding.over(&shown.conditions, None, &Time(now));
             let mut status = serde_json::json!({ "conditions": [condition] });
             if known.last.is_some() {
-                let drills = BackupsStatus { archive: None, drill: known.last, verified_at: wanted };
+                let drills = BackupsStatus { drill: known.last, verified_at: wanted, ..BackupsStatus::default() };
                 status["backup"] = serde_json::json!(drills);
             }
             status

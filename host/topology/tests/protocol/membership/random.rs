@@ -6,9 +6,9 @@ use topology::plan::Step;
 use topology::record::Phase;
 use topology::snapshot::{Snapshot, Switchover};
 
+use super::{check, is_settled};
 use crate::chance;
 use crate::world::{World, choose_first};
-use super::{check, is_settled};
 
 #[derive(Debug, Clone)]
 enum Event {

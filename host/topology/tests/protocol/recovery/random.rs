@@ -5,9 +5,9 @@ use topology::decision::{Answer, Question};
 use topology::record::Record;
 use topology::snapshot::{Rebuild, Switchover};
 
-use crate::world::{World, choose_first};
 use super::executed;
 use crate::chance;
+use crate::world::{World, choose_first};
 
 #[derive(Debug, Clone)]
 enum Event {
