@@ -4,7 +4,7 @@
 //! as much later as they are set; one that comes twice is due the first time only. So a nightly backup is made every
 //! night once, whatever is done to clocks.
 
-use cronexpr::{Crontab, parse_crontab};
+use cronexpr::{Crontab, FallbackTimezoneOption, ParseOptions, parse_crontab_with};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -42,7 +42,10 @@ impl Schedule {
         if fields != 5 {
             return Err((true, format!("`{line}` has {fields} fields and not five")));
         }
-        let times = parse_crontab(&format!("{line} UTC")).map_err(|why| (true, why.to_string()))?;
+        // By its name, UTC would be looked up in the computer's own database of time zones, and a container has none.
+        let mut options = ParseOptions::default();
+        options.fallback_timezone_option = FallbackTimezoneOption::UTC;
+        let times = parse_crontab_with(line.trim(), options).map_err(|why| (true, why.to_string()))?;
         Ok(Self { times, zone: time_zone(zone).map_err(|why| (false, why))? })
     }
 
