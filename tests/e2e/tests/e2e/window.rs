@@ -35,13 +35,16 @@ fn a_backup_that_is_due_waits_while_a_policy_says_so_and_begins_when_it_lets_it(
         };
         cluster.wait_for("the policy to be in force", TOLD, in_force).await?;
 
-        // The next minute that is not too near, of every hour.
-        let due = Timestamp::now() + SignedDuration::from_secs(75);
+        // The minute after this one, of every hour.
+        let due = Timestamp::now() + SignedDuration::from_secs(60);
         cluster
             .patch_spec(
                 json!({ "backup": { "store": bucket.store(), "schedule": due.strftime("%M * * * *").to_string() } }),
             )
             .await?;
+        let said = cluster
+            .wait_for("what was said in the journal", WHOLE, || async { Ok(journal::<Question>(&cluster)?.pop()) });
+        let said = said.await?;
         event(&cluster, "BackupPostponed", "the sale").await?;
         let listed = backups.list(&ListParams::default()).await?.items;
         ensure!(
@@ -49,9 +52,6 @@ fn a_backup_that_is_due_waits_while_a_policy_says_so_and_begins_when_it_lets_it(
             "it was made all the same: {:?}",
             listed.iter().map(|backup| backup.name_any()).collect::<Vec<_>>()
         );
-        let said = cluster
-            .wait_for("what was said in the journal", TOLD, || async { Ok(journal::<Question>(&cluster)?.pop()) });
-        let said = said.await?;
         ensure!(matches!(said.answer, Answer::Postpone { .. }) && said.by.name == map, "{said:?}");
         ensure!(said.question.servers.len() == 3, "not every server was looked at: {:?}", said.question.servers);
         let measured = said.question.servers.iter().all(|server| server.load.window_s > 0);
