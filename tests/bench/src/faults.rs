@@ -18,7 +18,7 @@ const KINDS: [(Scenario, bool); 6] = [
 ];
 
 /// How long what lasts is left so: longer than any of them took to be got over.
-const HOLD: Duration = Duration::from_secs(9);
+const HOLD: Duration = Duration::from_secs(6);
 
 /// The load of these figures.
 const WRITERS: u64 = 16;

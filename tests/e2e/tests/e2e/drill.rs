@@ -13,6 +13,7 @@ use objects::conditions::{BACKUPS_CURRENT, BACKUPS_VERIFIED};
 use serde_json::json;
 
 use crate::policies::counter;
+use crate::retention::{KEYS, keys};
 use crate::{rows_go_on, under_load};
 
 /// Asks for a drill as people do. Says whether it succeeded, and everything that was said.
@@ -45,7 +46,11 @@ fn a_drill_proves_the_newest_backup_and_finds_one_that_is_broken() {
         let bucket = Bucket::serve(&cluster, dir.path()).await?;
         let (backups, operations): (Api<MysqlBackup>, Api<MysqlOperation>) = (cluster.api(), cluster.api());
         backups.delete_collection(&DeleteParams::default(), &Default::default()).await?;
-        cluster.patch_spec(json!({ "backup": { "store": bucket.store(), "continuous": true } })).await?;
+        keys(&cluster).await?;
+        let encryption = json!({ "keysSecret": KEYS });
+        cluster
+            .patch_spec(json!({ "backup": { "store": bucket.store(), "continuous": true, "encryption": encryption } }))
+            .await?;
         let mut writer = under_load(&cluster).await?;
         cluster.wait_condition(BACKUPS_CURRENT, "True", WHOLE).await?;
         rows_go_on(&cluster, &mut writer).await?;

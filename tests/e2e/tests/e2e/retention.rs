@@ -12,10 +12,11 @@ use serde_json::json;
 
 use crate::event;
 
-const KEYS: &str = "backup-keys";
+/// The Secret with the keys of backups.
+pub const KEYS: &str = "backup-keys";
 
 /// Both halves of a key, as a Secret that a spec names.
-async fn keys(cluster: &Cluster) -> Result<String> {
+pub async fn keys(cluster: &Cluster) -> Result<String> {
     let identity = age::x25519::Identity::generate();
     let public = identity.to_public().to_string();
     let secret = json!({
