@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Context;
+use futures::future::try_join_all;
 use mysql_async::prelude::Queryable;
 use topology::facts::{JobKind, JobState, MemberReport, Standing, ThreadState};
 use topology::gtid::GtidSet;
@@ -187,12 +188,10 @@ impl Cluster {
         &mut self.members[index]
     }
 
-    /// Ends every agent and everything they run.
+    /// Ends every agent and everything they run, without ceremony: their data goes with them.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        for member in self.members.iter_mut().chain(&mut self.readers) {
-            member.stop().await?;
-        }
-        Ok(())
+        let members = self.members.iter_mut().chain(&mut self.readers);
+        try_join_all(members.map(Member::end)).await.map(drop)
     }
 
     /// Keeps the directory when the cluster is gone.

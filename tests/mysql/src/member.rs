@@ -168,6 +168,18 @@ impl Member {
         Ok(apart)
     }
 
+    /// Ends the agent, and its mysqld with a kill: nobody wants its data any more.
+    pub(crate) async fn end(&mut self) -> anyhow::Result<()> {
+        let pid = self.facts().await.ok().and_then(|facts| i32::try_from(facts.pid).ok());
+        let Some((shutdown, task)) = self.running.take() else { return Ok(()) };
+        shutdown.cancel();
+        if let Some(pid) = pid {
+            // It may be gone already.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        task.await?
+    }
+
     /// Ends the agent as SIGTERM would.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let Some((shutdown, task)) = self.running.take() else { return Ok(()) };
