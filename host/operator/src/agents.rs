@@ -239,18 +239,30 @@ async fn keep(target: Target, shared: Arc<Shared>, mut in_reach: watch::Receiver
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while in_reach.wait_for(|in_reach| *in_reach).await.is_ok() {
         let tried = retry.tick().await;
-        let error = tokio::select! {
-            error = listen(&target, &shared) => Some(error),
-            () = shared.hang_up.notified() => Some(Broken::because("it did not answer a probe")),
-            _ = in_reach.wait_for(|in_reach| !in_reach) => None,
+        let end = tokio::select! {
+            error = listen(&target, &shared) => End::Broken(error),
+            () = shared.hang_up.notified() => End::HungUp,
+            _ = in_reach.wait_for(|in_reach| !in_reach) => End::OutOfReach,
         };
         shared.set_connection(None);
-        match error {
-            Some(error) => shared.unreachable(error, tried),
+        match end {
+            End::Broken(error) => shared.unreachable(error, tried),
+            // Whoever did so has said why, and when it had begun to ask: that this connection is older proves nothing.
+            End::HungUp => {}
             // Nobody asked it, so its silence says nothing.
-            None => drop(shared.seen.send_replace(Seen::NotProbed)),
+            End::OutOfReach => drop(shared.seen.send_replace(Seen::NotProbed)),
         }
     }
+}
+
+/// How a connection ended.
+enum End {
+    /// By itself.
+    Broken(Broken),
+    /// It was given up by somebody whose probe was not answered.
+    HungUp,
+    /// The API server was lost from reach.
+    OutOfReach,
 }
 
 /// Why a link is down.

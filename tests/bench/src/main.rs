@@ -99,6 +99,9 @@ struct Arguments {
     /// How many modules are loaded at once, and how many clusters use one; none if 0.
     #[arg(long, default_value_t = 500)]
     modules: usize,
+    /// Measure the build of the tests, which is there at once, and not the optimised one that ships.
+    #[arg(long)]
+    development: bool,
     /// Where the figures are written.
     #[arg(long, default_value = "target/bench.json")]
     output: PathBuf,
@@ -146,7 +149,8 @@ fn measure(steps: &Steps, arguments: &Arguments, report: &mut Report) -> Result<
         return Ok(());
     }
     let policy = steps.step("building the policy prefer-zone", || PolicyModule::build("prefer-zone"))?;
-    let env = Arc::new(Environment::up_optimised(steps)?);
+    let env = if arguments.development { Environment::up(steps)? } else { Environment::up_optimised(steps)? };
+    let env = Arc::new(env);
     env.block_on(in_the_lab(steps, &env, &policy, arguments, report))
 }
 
