@@ -28,6 +28,7 @@ use objects::api::{MysqlCluster, MysqlTopology, labels};
 use objects::children::Installation;
 use objects::validate::InstallationDefaults;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
@@ -37,6 +38,9 @@ pub const FIELD_MANAGER: &str = "grampus/resources";
 
 /// How long to wait before an API server that failed is asked again.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How long what is under way when a term ends may take to end by itself: longer than a write to an API server that answers.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A cluster as the API server has it, which may be something that this version cannot read.
 type Guarded = DeserializeGuard<MysqlCluster>;
@@ -84,23 +88,39 @@ pub async fn run(settings: Settings, context: Arc<Context>, stop: CancellationTo
 
 /// Does something whenever this operator leads, for as long as it does, until told to stop.
 ///
+/// What does not end with its term is dropped: a controller that is shut down before its first list has come, as where a
+/// slow etcd makes the Lease change hands every second, waits for that list for ever.
+///
 /// # Errors
 /// When whoever says whether this operator leads is gone.
 pub async fn while_leading<F: Future<Output = ()> + Send>(
+    leads: watch::Receiver<bool>,
+    stop: CancellationToken,
+    serve: impl Fn(CancellationToken) -> F + Send,
+) -> anyhow::Result<()> {
+    in_terms(leads, stop, GRACE, serve).await
+}
+
+async fn in_terms<F: Future<Output = ()> + Send>(
     mut leads: watch::Receiver<bool>,
     stop: CancellationToken,
+    grace: Duration,
     serve: impl Fn(CancellationToken) -> F + Send,
 ) -> anyhow::Result<()> {
     while let Some(leading) = stop.run_until_cancelled(async { leads.wait_for(|leads| *leads).await.map(drop) }).await {
         leading?;
         let term = stop.child_token();
         let mut watching = leads.clone();
-        let until_deposed = async {
+        let overdue = async {
             // A sender that is gone ends the term, too.
             let _ = term.run_until_cancelled(watching.wait_for(|leads| !*leads)).await;
             term.cancel();
+            sleep(grace).await;
         };
-        tokio::join!(serve(term.clone()), until_deposed);
+        tokio::select! {
+            () = serve(term.clone()) => term.cancel(),
+            () = overdue => tracing::warn!("what was under way as the term ended is dropped: the next begins without it"),
+        }
     }
     Ok(())
 }
@@ -156,4 +176,34 @@ impl Voters {
 fn cluster_of(secret: &Secret) -> Option<ObjectRef<Guarded>> {
     let cluster = secret.labels().get(labels::CLUSTER)?;
     Some(ObjectRef::new(cluster).within(&secret.namespace()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_does_not_end_with_its_term_keeps_no_later_one_from_beginning() {
+        let (lead, leads) = watch::channel(true);
+        let (stop, terms) = (CancellationToken::new(), AtomicU32::new(0));
+        let serving = in_terms(leads, stop.clone(), Duration::from_millis(1), |_| async {
+            terms.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        });
+        let elections = async {
+            for term in 1..=3 {
+                while terms.load(Ordering::SeqCst) < term {
+                    sleep(Duration::from_millis(1)).await;
+                }
+                lead.send_replace(false);
+                sleep(Duration::from_millis(5)).await;
+                lead.send_replace(true);
+            }
+            stop.cancel();
+        };
+        let (served, ()) = tokio::join!(serving, elections);
+        assert!(served.is_ok() && terms.into_inner() >= 3);
+    }
 }
