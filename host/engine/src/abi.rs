@@ -11,6 +11,20 @@ macro_rules! same {
     }};
 }
 
+/// The load of a server, which contracts that have one have with the same fields.
+macro_rules! load {
+    ($from:expr) => {
+        same!(Load: $from => {
+            window_s, running_threads_milli, running_threads_peak, cpu_used_millicores, cpu_throttled_permille,
+            queries_per_second, reads_per_second, writes_per_second, statement_p95_micros, connections_peak,
+            connections_limit, buffer_pool_misses_per_second, buffer_pool_hit_permille, data_read_micros,
+            data_write_micros, row_lock_waits_per_minute, history_list_length, replication_lag_s,
+            memory_working_set_bytes, oom_kills, volume_free_bytes, volume_growth_bytes_per_hour,
+            semi_sync_wait_micros,
+        })
+    };
+}
+
 /// What every contract has: a way to instantiate, to describe itself and to check settings.
 macro_rules! contract {
     ($pre:ident, $interface:ident) => {

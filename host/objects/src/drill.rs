@@ -3,7 +3,7 @@
 //! It must never be taken for the cluster that is drilled, nor a person's cluster for it: its name says which operation it
 //! is of, and only what has such a name and the labels that go with it is ever removed.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 
 use crate::api::{Bootstrap, DeletionPolicy, MysqlCluster, MysqlClusterSpec, Recovery, RecoveryTarget, labels, names};
@@ -14,7 +14,7 @@ use crate::api::{Bootstrap, DeletionPolicy, MysqlCluster, MysqlClusterSpec, Reco
 /// It has the resources, the storage, the options and the places of the source; none of its Services' types, no backups,
 /// no policies and no volume that stays. None where the source has nowhere to put backups.
 pub fn throw_away(source: &MysqlCluster, operation_uid: &str, path: &str, gtids: Option<&str>) -> Option<MysqlCluster> {
-    let (name, uid) = (source.name_any(), source.uid().unwrap_or_default());
+    let name = source.name_any();
     let spec = &source.spec;
     let target =
         gtids.map(|gtids| RecoveryTarget { within_gtids: Some(gtids.to_owned()), ..RecoveryTarget::default() });
@@ -34,13 +34,7 @@ pub fn throw_away(source: &MysqlCluster, operation_uid: &str, path: &str, gtids:
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
         ),
-        owner_references: Some(vec![OwnerReference {
-            api_version: MysqlCluster::api_version(&()).into_owned(),
-            kind: MysqlCluster::kind(&()).into_owned(),
-            name,
-            uid,
-            ..OwnerReference::default()
-        }]),
+        owner_references: source.owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     };
     let spec = MysqlClusterSpec {

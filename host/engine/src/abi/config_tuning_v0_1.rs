@@ -46,14 +46,7 @@ impl Ready {
                 backup_every_s: present.backup_every_s,
                 unsettled: present.unsettled.as_deref(),
             },
-            load: same!(Load: &question.load => {
-            window_s, running_threads_milli, running_threads_peak, cpu_used_millicores, cpu_throttled_permille,
-            queries_per_second, reads_per_second, writes_per_second, statement_p95_micros, connections_peak,
-            connections_limit, buffer_pool_misses_per_second, buffer_pool_hit_permille, data_read_micros,
-            data_write_micros, row_lock_waits_per_minute, history_list_length, replication_lag_s,
-            memory_working_set_bytes, oom_kills, volume_free_bytes, volume_growth_bytes_per_hour,
-            semi_sync_wait_micros,
-            }),
+            load: load!(&question.load),
             activity: same!(Activity: &question.activity => {
                 redo_written_bytes_per_hour, checkpoint_age_bytes, log_waits_per_hour, dirty_pages_permille,
                 buffer_pool_used_permille, free_page_waits_per_hour, tmp_tables_per_hour,

@@ -43,11 +43,11 @@ pub(super) async fn run(context: Arc<Context>, term: CancellationToken) {
     let mut told = HashSet::new();
     let mut looks = 0_u32;
     while term.run_until_cancelled(tick.tick()).await.is_some() {
+        let drills = drills(&context);
         if looks.is_multiple_of(SCHEDULES) {
-            due::ask_for_all(&context).await;
+            due::ask_for_all(&context, &drills).await;
         }
         looks = looks.wrapping_add(1);
-        let drills = drills(&context);
         let looks: Vec<_> =
             first_of_each(&drills).into_iter().map(|drill| act::look(&context, drill).boxed()).collect();
         let looking = futures::stream::iter(looks).buffer_unordered(CONCURRENCY).collect::<Vec<()>>();

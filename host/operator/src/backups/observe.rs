@@ -177,7 +177,8 @@ fn id(backup: &MysqlBackup) -> String {
     format!("{}-{}", created.strftime("%Y%m%dT%H%M%SZ"), uid.get(..8).unwrap_or(&uid))
 }
 
-fn agent_address(pod: &Pod) -> Option<SocketAddr> {
+/// Where the agent of a pod is, if that has an address.
+pub fn agent_address(pod: &Pod) -> Option<SocketAddr> {
     Some(SocketAddr::new(address_of(pod)?.parse().ok()?, wire::AGENT_PORT))
 }
 

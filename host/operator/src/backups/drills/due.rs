@@ -6,24 +6,23 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Resource as _, ResourceExt as _};
 use objects::api::{DrillResult, MysqlCluster, MysqlOperation, MysqlOperationSpec, OperationType, labels};
 use objects::validate::drill_schedule;
 
-use super::drills;
 use crate::Context;
 
 /// How often a drill is tried that finds nothing out, and how long after the last try.
 const TRIES: u32 = 3;
 const RETRY: SignedDuration = SignedDuration::from_mins(30);
 
-/// Asks for what is due of every cluster.
-pub async fn ask_for_all(context: &Context) {
-    let (now, drills) = (Timestamp::now(), drills(context));
+/// Asks for what is due of every cluster, of which these were asked for already.
+pub async fn ask_for_all(context: &Context, drills: &[Arc<MysqlOperation>]) {
+    let now = Timestamp::now();
     for cluster in context.cache.clusters.state() {
-        let Some(name) = due(&cluster, &drills, now) else { continue };
+        let Some(name) = due(&cluster, drills, now) else { continue };
         if let Err(error) = ask(context, &cluster, &name).await {
             tracing::warn!(%error, cluster = cluster.name_any(), "a drill that is due was not asked for");
         }
@@ -58,13 +57,7 @@ async fn ask(context: &Context, cluster: &MysqlCluster, name: &str) -> Result<()
     let metadata = ObjectMeta {
         name: Some(name.to_owned()),
         labels: Some([(labels::DRILL_OF.to_owned(), cluster.name_any())].into()),
-        owner_references: Some(vec![OwnerReference {
-            api_version: MysqlCluster::api_version(&()).into_owned(),
-            kind: MysqlCluster::kind(&()).into_owned(),
-            name: cluster.name_any(),
-            uid: cluster.uid().unwrap_or_default(),
-            ..OwnerReference::default()
-        }]),
+        owner_references: cluster.owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     };
     let spec = MysqlOperationSpec::new(&cluster.name_any(), OperationType::Drill);

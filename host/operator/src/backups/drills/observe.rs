@@ -11,7 +11,6 @@ use backup::{Error, Store, find, layout};
 use futures::FutureExt as _;
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use objects::api::{DRILL_PATIENCE_S, MysqlCluster, MysqlOperation, names};
@@ -27,7 +26,7 @@ use wire_client::Connection;
 
 use crate::Context;
 use crate::backups::access;
-use crate::backups::observe::{STORE, connect, part, within};
+use crate::backups::observe::{STORE, agent_address, connect, part, within};
 use crate::cache::ClusterKey;
 
 /// How long a look into the store may take.
@@ -61,10 +60,9 @@ impl Subject {
         if cluster.spec.backup.is_none() {
             return Err(format!("MysqlCluster {} has no spec.backup.store; add one", key.name));
         }
-        let record = context.cache.topologies.get(&ObjectRef::new(&key.name).within(&key.namespace));
-        let record = record.ok_or_else(|| format!("MysqlCluster {} has no primary yet", key.name))?;
+        let record = record(context, &key).ok_or_else(|| format!("MysqlCluster {} has no primary yet", key.name))?;
         let id = drill.uid().unwrap_or_default();
-        Ok(Self { id, key, cluster, record: record.spec.record.clone() })
+        Ok(Self { id, key, cluster, record })
     }
 
     /// Everything that is to be known before anything is done.
@@ -227,13 +225,9 @@ async fn look(connection: &Connection, tables: bool) -> Result<(Box<MemberReport
 
 async fn connection(context: &Context, key: &ClusterKey, member: &str) -> Result<Connection, String> {
     let pod = context.cache.pod(&key.namespace, member);
-    let address = pod.and_then(|pod| address(&pod)).ok_or_else(|| format!("{member} has no address"))?;
+    let address = pod.and_then(|pod| agent_address(&pod)).ok_or_else(|| format!("{member} has no address"))?;
     let tls = crate::tls::client_config(&context.client, key).await.map_err(|why| format!("{why:#}"))?;
     connect(key, tls.ok_or("the cluster has no certificates yet")?, member, address).await
-}
-
-fn address(pod: &Pod) -> Option<std::net::SocketAddr> {
-    Some(std::net::SocketAddr::new(crate::roles::address_of(pod)?.parse().ok()?, wire::AGENT_PORT))
 }
 
 async fn ask_agent(context: &Context, key: &ClusterKey, member: &str, ask: CheckAsk) -> Result<(), String> {
