@@ -79,6 +79,12 @@ pub(super) fn serving(snapshot: &Snapshot, record: &Record) -> Assessment {
         }
         (_, Some(ServerState::Unresponsive { for_ms })) => {
             let why = format!("mysqld of {} has not answered for {} s", record.primary, for_ms / 1_000);
+            if record.members.len() == 1 {
+                // A freeze would throw its clients out, and then it would be chosen again.
+                let why = format!("{why}, and there is nobody to take its place");
+                assessment.waiting.push(Waiting::Suspicion { why });
+                return assessment;
+            }
             witnessed(snapshot, record, why)
         }
         (Probe::Unreachable { error, tried_ms, .. }, None) => {

@@ -1,6 +1,7 @@
 //! What an agent's silence proves: nothing, as long as it may be the operator that nobody hears.
 
 use topology::assess::{Assessment, Waiting, assess};
+use topology::facts::{ServerState, ThreadState};
 use topology::plan::Step;
 use topology::record::Phase;
 use topology::snapshot::{Probe, Snapshot};
@@ -81,4 +82,29 @@ fn too_few_are_still_named_whenever_they_were_reached() {
     let assessment = assess(&snapshot);
     assert!(!claims(&assessment));
     assert!(assessment.waiting.iter().any(|waiting| matches!(waiting, Waiting::Quorum(_))), "{:?}", assessment.waiting);
+}
+
+/// The primary's agent answers, and its mysqld has not for a minute.
+fn hung_primary(replicas: u32) -> Snapshot {
+    let mut world = World::serving(replicas);
+    assert!(world.write());
+    let mut snapshot = world.snapshot();
+    for member in &mut snapshot.members {
+        let Probe::Known { report, .. } = &mut member.probe else { panic!("{} is reached", member.name) };
+        if member.name == "shop-0" {
+            report.server = ServerState::Unresponsive { for_ms: 60_000 };
+        } else if let ServerState::Running(facts) = &mut report.server {
+            facts.replication.as_mut().unwrap().receiver = ThreadState::Connecting;
+        }
+    }
+    snapshot
+}
+
+#[test]
+fn a_server_that_is_alone_is_waited_for_however_long_it_does_not_answer() {
+    assert!(claims(&assess(&hung_primary(3))), "somebody else can lead");
+    let assessment = assess(&hung_primary(1));
+    assert_eq!(assessment.steps, []);
+    let [Waiting::Suspicion { why }] = assessment.waiting.as_slice() else { panic!("{:?}", assessment.waiting) };
+    assert!(why.contains("60 s") && why.contains("nobody to take its place"), "{why}");
 }
