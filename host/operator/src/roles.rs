@@ -42,10 +42,10 @@ pub async fn run(context: Arc<Context>, mut appeared: mpsc::UnboundedReceiver<Cl
     let mut running: HashMap<ClusterKey, tokio::task::JoinHandle<()>> = HashMap::new();
     while let Some(Some(key)) = stop.run_until_cancelled(appeared.recv()).await {
         let ended = running.get(&key).is_none_or(tokio::task::JoinHandle::is_finished);
-        if ended && context.cache.cluster(&key).is_some() {
+        if let Some(object) = context.cache.cluster(&key).filter(|_| ended) {
             let wake = Arc::new(Notify::new());
             context.cache.register(key.clone(), wake.clone());
-            let task = cluster::Cluster::new(context.clone(), key.clone(), wake);
+            let task = cluster::Cluster::new(context.clone(), key.clone(), wake, &object);
             running.insert(key, tokio::spawn(task.run(stop.child_token())));
         }
         running.retain(|_, task| !task.is_finished());

@@ -10,6 +10,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
 use objects::Problem;
@@ -138,6 +139,9 @@ pub fn foreign(cluster: &ValidatedCluster, live: &Live) -> Vec<Trouble> {
         live.reader_set.as_ref().map(|child| standing(cluster, child)),
     ];
     let of_readers = of_readers.into_iter().filter(|_| has_readers(cluster, live));
+    // Members that heard of the record of a deleted cluster would never be found again. One that nobody owns was put back.
+    let record = live.topology.as_ref().filter(|record| controller_of(*record).is_some());
+    let record = record.and_then(|record| standing(cluster, record));
     let secrets = live.secrets.iter().filter(|(kind, secret)| {
         // Root's password in a Secret that a person keeps may lie under the name that ours would have.
         let kept = **kind == SecretKind::Root && cluster.root_password.is_some();
@@ -148,14 +152,19 @@ pub fn foreign(cluster: &ValidatedCluster, live: &Live) -> Vec<Trouble> {
         .chain(of_readers)
         .flatten()
         .flatten()
+        .chain(record)
         .chain(secrets.filter_map(|(_, secret)| standing(cluster, secret)))
         .collect()
+}
+
+fn controller_of<K: Resource>(child: &K) -> Option<&OwnerReference> {
+    child.owner_references().iter().find(|owner| owner.controller == Some(true))
 }
 
 /// Nothing for the cluster's own, and else why it cannot be used.
 fn standing<K: Resource<DynamicType = ()>>(cluster: &ValidatedCluster, child: &K) -> Option<Trouble> {
     let object = format!("{} {}", K::kind(&()), child.name_any());
-    let controller = child.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let controller = controller_of(child);
     let own = controller.is_some_and(|owner| owner.uid == cluster.identity.uid);
     let was_ours = controller.is_some_and(|owner| owner.kind == "MysqlCluster" && owner.name == cluster.identity.name);
     let going = child.meta().deletion_timestamp.is_some();
@@ -177,8 +186,10 @@ fn standing<K: Resource<DynamicType = ()>>(cluster: &ValidatedCluster, child: &K
 
 #[cfg(test)]
 pub mod tests {
+    use objects::api::MysqlTopologySpec;
     use objects::children::{Installation, children};
     use objects::validate::{InstallationDefaults, validate};
+    use topology::record::Record;
 
     use super::*;
 
@@ -254,6 +265,20 @@ pub mod tests {
         let mut live = applied(&smallest());
         live.config.as_mut().unwrap().metadata.owner_references.as_mut().unwrap()[0].uid = "before".into();
         assert_eq!(foreign(&smallest(), &live)[0].reason, WAITING);
+    }
+
+    #[test]
+    fn the_record_of_a_deleted_cluster_is_waited_for_and_one_that_was_put_back_is_not() {
+        let mut live = applied(&smallest());
+        let mut record = MysqlTopology::new("shop", MysqlTopologySpec { record: Record::first("shop-0".into()) });
+        live.topology = Some(record.clone());
+        assert_eq!(foreign(&smallest(), &live), []);
+        let mut owner = live.config.as_ref().unwrap().owner_references().to_vec();
+        owner[0].uid = "before".into();
+        record.metadata.owner_references = Some(owner);
+        live.topology = Some(record);
+        let troubles = foreign(&smallest(), &live);
+        assert_eq!((troubles[0].reason, troubles[0].problem.field.as_str()), (WAITING, "MysqlTopology shop"));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use objects::api::{MysqlCluster, names};
+use objects::api::{MysqlCluster, MysqlTopology, names};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ use super::endpoints::Endpoints;
 use super::execute::{Board, Errand, Memory, PROBE_WITHIN};
 use super::keep::keep;
 use super::leads::Leads;
-use super::observe::{address_of, observe};
+use super::observe::{address_of, is_of, observe};
 use super::outlook::Outlook;
 use super::publish::{Choice, Publisher};
 use super::record::{Records, ReplaceError, Versioned};
@@ -62,6 +63,9 @@ const CONSECUTIVE: usize = 8;
 pub struct Cluster {
     pub(super) context: Arc<Context>,
     pub(super) key: ClusterKey,
+    /// The MysqlCluster that this is about: one that is deleted and applied again is another one.
+    uid: Option<String>,
+    pub(super) made: Option<Timestamp>,
     pub(super) links: HashMap<String, Link>,
     pub(super) record: Option<Versioned>,
     pub(super) record_seen: Instant,
@@ -90,10 +94,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster that nothing is known of yet.
-    pub fn new(context: Arc<Context>, key: ClusterKey, wake: Arc<Notify>) -> Self {
+    /// A cluster of which nothing is known but the object.
+    pub fn new(context: Arc<Context>, key: ClusterKey, wake: Arc<Notify>, object: &MysqlCluster) -> Self {
         Self {
-            records: Records::new(context.client.clone(), &key),
+            uid: object.uid(),
+            made: object.creation_timestamp().map(|made| made.0),
+            records: Records::new(context.client.clone(), &key, object.uid()),
             endpoints: Endpoints::new(context.client.clone(), &key),
             publisher: Publisher::new(&context, &key),
             agenda: Agenda::new(&context, &key),
@@ -135,6 +141,10 @@ impl Cluster {
                 () = stop.cancelled() => {}
             }
             let Some(object) = self.context.cache.cluster(&self.key) else { break };
+            if object.uid() != self.uid {
+                tracing::info!(cluster = %self.key, "another cluster of this name");
+                self = Self::new(self.context, self.key, self.wake, &object);
+            }
             pause = match self.pass(&object).await {
                 Ok(true) => QUIET_PASS,
                 Ok(false) => BUSY_PASS,
@@ -381,9 +391,7 @@ impl Cluster {
     async fn connect(&mut self) -> anyhow::Result<()> {
         let Some(tls) = self.tls().await? else { return Ok(()) };
         for pod in self.context.cache.pods.state() {
-            let ours = pod.labels().get(objects::api::labels::CLUSTER) == Some(&self.key.name)
-                && pod.namespace().as_deref() == Some(self.key.namespace.as_str());
-            let Some(address) = ours.then(|| address_of(&pod)).flatten() else { continue };
+            let Some(address) = is_of(&pod, self).then(|| address_of(&pod)).flatten() else { continue };
             let Ok(ip) = address.parse() else { continue };
             let name = pod.name_any();
             let target = Target {
@@ -423,8 +431,7 @@ impl Cluster {
     /// Takes the newest record: what this operator wrote last, or what a watch or a read brought since. That one went back
     /// does not show here but in [`Cluster::doubts`].
     async fn recall(&mut self) -> anyhow::Result<()> {
-        let stored = self.context.cache.topologies.get(&ObjectRef::new(&self.key.name).within(&self.key.namespace));
-        let newer = stored.filter(|stored| {
+        let newer = self.stored().filter(|stored| {
             let known = self.record.as_ref();
             known.is_none_or(|known| stored.spec.record.claim() > known.record.claim())
         });
@@ -445,13 +452,19 @@ impl Cluster {
         Ok(())
     }
 
+    /// The record that the watch shows, if it is this cluster's.
+    fn stored(&self) -> Option<Arc<MysqlTopology>> {
+        let stored = self.context.cache.topologies.get(&ObjectRef::new(&self.key.name).within(&self.key.namespace));
+        stored.filter(|stored| self.records.is_ours(stored))
+    }
+
     /// Whether the record has to be read again, because a member or the watch knows of another one. It may have been
     /// deleted, or an older one been restored, and neither shows as a newer one.
     fn doubts(&mut self, snapshot: &Snapshot) -> bool {
-        let stored = self.context.cache.topologies.get(&ObjectRef::new(&self.key.name).within(&self.key.namespace));
+        let stored = self.stored().and_then(|stored| stored.resource_version());
         let version = self.record.as_ref().and_then(Versioned::version);
         let now = Instant::now();
-        self.doubt.watch_differs(stored.and_then(|stored| stored.resource_version()) != version, now);
+        self.doubt.watch_differs(stored != version, now);
         self.doubt.contradicted(is_contradicted(snapshot), now);
         self.doubt.calls_for_a_read(now)
     }

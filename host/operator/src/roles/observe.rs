@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
@@ -19,6 +20,10 @@ use crate::agents::Seen;
 
 /// The label of a node's zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// How far the clocks of two API servers may be apart: more than any that still agree who holds a Lease, and less than the
+/// age of the pods of a cluster that was worth keeping.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(10);
 
 /// One cluster at this moment.
 pub fn observe(cluster: &Cluster, wanted: Wanted) -> Snapshot {
@@ -68,7 +73,7 @@ fn readers(cluster: &Cluster, wanted: Wanted) -> Readers {
 fn view(cluster: &Cluster, ordinal: u32, name: String) -> MemberView {
     let pod = cluster.context.cache.pod(&cluster.key.namespace, &name);
     // A cluster may be named as another's read replicas are.
-    let pod = pod.filter(|pod| pod.labels().get(labels::CLUSTER) == Some(&cluster.key.name));
+    let pod = pod.filter(|pod| is_of(pod, cluster));
     let mut other_version = None;
     let probe = match cluster.links.get(&name).map(crate::agents::Link::seen) {
         None | Some(Seen::NotProbed) => Probe::NotProbed,
@@ -121,8 +126,8 @@ fn pod_facts(cluster: &Cluster, pod: &Pod) -> PodFacts {
 /// The claim of a pod's volume, if the watch has shown it.
 fn claim_of(cluster: &Cluster, pod: &Pod) -> Option<Arc<PersistentVolumeClaim>> {
     let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
-    let data = volumes.iter().find(|volume| volume.name == objects::children::DATA)?;
-    let name = &data.persistent_volume_claim.as_ref()?.claim_name;
+    // The data is the only volume that a pod claims.
+    let name = &volumes.iter().find_map(|volume| volume.persistent_volume_claim.as_ref())?.claim_name;
     cluster.context.cache.claims.get(&ObjectRef::new(name).within(&cluster.key.namespace))
 }
 
@@ -134,6 +139,20 @@ fn set_of(cluster: &Cluster) -> Option<Arc<StatefulSet>> {
 /// Milliseconds since 1970.
 pub fn unix_ms(time: jiff::Timestamp) -> u64 {
     u64::try_from(time.as_millisecond()).unwrap_or(0)
+}
+
+/// Whether a pod is one of this cluster's.
+pub fn is_of(pod: &Pod, cluster: &Cluster) -> bool {
+    pod.labels().get(labels::CLUSTER) == Some(&cluster.key.name)
+        && pod.namespace().as_deref() == Some(cluster.key.namespace.as_str())
+        && !is_older(pod, cluster.made)
+}
+
+/// Whether a pod was there before the cluster: what a deleted one of the same name has left. It ends by itself, and until
+/// then it is nobody to ask, because the volumes that it runs on need not be this cluster's.
+fn is_older(pod: &Pod, than: Option<jiff::Timestamp>) -> bool {
+    let made = pod.creation_timestamp().map(|made| made.0);
+    made.zip(than).is_some_and(|(made, than)| made.duration_until(than) > CLOCKS_DIFFER)
 }
 
 /// A pod's address, once it has one.
@@ -172,6 +191,18 @@ fn millis(duration: std::time::Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_that_was_there_before_its_cluster_is_somebody_elses() {
+        let pod = |made: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({ "metadata": { "creationTimestamp": made } })).unwrap()
+        };
+        let cluster: jiff::Timestamp = "2026-11-28T04:00:30Z".parse().unwrap();
+        assert!(is_older(&pod("2026-11-28T04:00:00Z"), Some(cluster)));
+        assert!(!is_older(&pod("2026-11-28T04:00:25Z"), Some(cluster)), "another API server's clock");
+        assert!(!is_older(&pod("2026-11-28T04:01:00Z"), Some(cluster)));
+        assert!(!is_older(&Pod::default(), Some(cluster)) && !is_older(&pod("2026-11-28T04:00:00Z"), None));
+    }
 
     #[test]
     fn a_node_is_short_of_what_it_says_and_of_nothing_that_it_does_not_know() {

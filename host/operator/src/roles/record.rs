@@ -29,9 +29,11 @@ impl Versioned {
     }
 }
 
-/// The records of one namespace.
+/// The records of one cluster.
 pub struct Records {
     api: Api<MysqlTopology>,
+    /// The MysqlCluster's own identifier.
+    uid: Option<String>,
 }
 
 /// Why a record was not replaced.
@@ -46,17 +48,25 @@ pub enum ReplaceError {
 }
 
 impl Records {
-    /// The records of a cluster's namespace.
-    pub fn new(client: Client, key: &ClusterKey) -> Self {
-        Self { api: Api::namespaced(client, &key.namespace) }
+    /// Those of the MysqlCluster with this identifier.
+    pub fn new(client: Client, key: &ClusterKey, uid: Option<String>) -> Self {
+        Self { api: Api::namespaced(client, &key.namespace), uid }
     }
 
-    /// The record as the API server has it now. None where there is none.
+    /// Whether a record is this cluster's, and not what a deleted one of the same name has left: that one's data may lie
+    /// on other volumes, whose members nobody would find again if they were told of this record. One without an owner was
+    /// put back by somebody.
+    pub fn is_ours(&self, object: &MysqlTopology) -> bool {
+        is_of(object, self.uid.as_deref())
+    }
+
+    /// The record as the API server has it now. None where there is none of this cluster.
     ///
     /// # Errors
     /// The API server could not be reached or refused.
     pub async fn read(&self, name: &str) -> kube::Result<Option<Versioned>> {
-        Ok(self.api.get_opt(name).await?.map(|object| Versioned::seen(&object)))
+        let found = self.api.get_opt(name).await?.filter(|object| self.is_ours(object));
+        Ok(found.map(|object| Versioned::seen(&object)))
     }
 
     /// Replaces `before`, or makes the first record where that is None.
@@ -95,5 +105,31 @@ impl Records {
             Err(kube::Error::Api(status)) if status.code == 404 && before.is_some() => Err(ReplaceError::Conflict),
             Err(error) => Err(ReplaceError::Api(error)),
         }
+    }
+}
+
+fn is_of(object: &MysqlTopology, uid: Option<&str>) -> bool {
+    let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true));
+    owner.is_none_or(|owner| Some(owner.uid.as_str()) == uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_deleted_cluster_of_the_same_name_left_is_not_ours_and_what_somebody_put_back_is() {
+        let owned_by = |uid: Option<&str>| {
+            let owner = uid.map(|uid| OwnerReference {
+                uid: uid.to_owned(),
+                controller: Some(true),
+                ..OwnerReference::default()
+            });
+            let metadata = ObjectMeta { owner_references: owner.map(|owner| vec![owner]), ..ObjectMeta::default() };
+            MysqlTopology { metadata, spec: MysqlTopologySpec { record: Record::first("shop-0".to_owned()) } }
+        };
+        assert!(is_of(&owned_by(Some("this")), Some("this")));
+        assert!(!is_of(&owned_by(Some("before")), Some("this")));
+        assert!(is_of(&owned_by(None), Some("this")));
     }
 }
