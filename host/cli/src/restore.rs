@@ -1,12 +1,15 @@
 //! `restore`: makes a new cluster from a backup and follows it until it serves.
 //!
-//! It only creates a MysqlCluster, and never one over another. What the backup's cluster asked for is taken over as far
-//! as that cluster is still there.
+//! It creates a MysqlCluster, and never one over another: where it shall have the name of one that is there, that one has
+//! to give way first. What the backup's cluster asked for is taken over as far as that cluster is still there.
 
+mod in_place;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use futures::StreamExt as _;
 use indicatif::ProgressBar;
 use kube::Api;
@@ -18,6 +21,7 @@ use objects::api::{
 };
 use objects::validate::recovery_target;
 
+use self::in_place::Before;
 use crate::backup::tell;
 use crate::site::{Target, explained};
 use crate::style::{Style, Tone};
@@ -54,6 +58,14 @@ pub struct Arguments {
     /// The Secret with the keys that an encrypted backup is opened with. The one that the backup's cluster names if not given.
     #[arg(long, value_name = "SECRET")]
     keys_secret: Option<String>,
+    /// Put the new cluster in the place of the one that has its name: that one is deleted, its volumes stay, and the new
+    /// one begins on volumes of its own. The names of Services, passwords and the certificate authority stay what they
+    /// are. Nobody can write from when the old one ends until the recovery is done.
+    #[arg(long)]
+    in_place: bool,
+    /// The directory in which --in-place leaves the manifests of both, which lead on if it is interrupted, and back.
+    #[arg(long, value_name = "DIRECTORY", default_value = ".", requires = "in_place")]
+    keep_in: PathBuf,
     /// Print the MysqlCluster and create nothing.
     #[arg(long)]
     dry_run: bool,
@@ -82,23 +94,52 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(backup) => from_backup(name, backup)?,
         None => from_cluster(name, &site.namespace, source.as_ref())?,
     };
-    let spec = wanted(Recovery { target, ..from }, of, source, &arguments)?;
-    let cluster = MysqlCluster::new(&arguments.cluster, spec);
+    let place = match arguments.in_place {
+        true => Some(Before::of(&site, &arguments.cluster).await?),
+        false => None,
+    };
+    // What takes the place of a cluster is like that one, whoever made the backup.
+    let like = place.as_ref().map(|place| place.cluster().spec.clone()).or(source);
+    let spec = wanted(Recovery { target, ..from }, of, like, &arguments)?;
+    let cluster = match &place {
+        Some(place) => place.followed_by(spec),
+        None => MysqlCluster::new(&arguments.cluster, spec),
+    };
     if arguments.dry_run {
         print!("{}", serde_saphyr::to_string(&cluster)?);
         return Ok(ExitCode::SUCCESS);
     }
+    let manifests = match &place {
+        Some(place) => Some(place.give_way(&site, &cluster, &arguments.keep_in).await?),
+        None => None,
+    };
     let created = clusters.create(&PostParams::default(), &cluster).await;
-    created.map_err(|error| explained(error, "MysqlCluster", &arguments.cluster, &site.namespace))?;
+    created.map_err(|error| refused(error, &arguments, &site.namespace))?;
+    let made = format!("mysqlcluster.grampus.dev/{}", arguments.cluster);
     if arguments.no_wait {
-        println!("mysqlcluster.grampus.dev/{} created", arguments.cluster);
-        return Ok(ExitCode::SUCCESS);
+        println!("{made} created");
+    } else {
+        eprintln!("{made}");
+        let primary = follow(clusters, &arguments.cluster).await?;
+        let text = format!("{} serves what {name} held{}; {primary} leads", arguments.cluster, arguments.until());
+        println!("{}", Style::of_stdout().text(&text, Tone::Leading));
     }
-    eprintln!("mysqlcluster.grampus.dev/{}", arguments.cluster);
-    let primary = follow(clusters, &arguments.cluster).await?;
-    let text = format!("{} serves what {name} held{}; {primary} leads", arguments.cluster, arguments.until());
-    println!("{}", Style::of_stdout().text(&text, Tone::Leading));
+    if let (Some(place), Some(manifests)) = (&place, &manifests) {
+        println!("{}", manifests.told(&arguments.cluster, &place.left()));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why the cluster was not created.
+fn refused(error: kube::Error, arguments: &Arguments, namespace: &str) -> anyhow::Error {
+    let name = &arguments.cluster;
+    match &error {
+        kube::Error::Api(status) if status.code == 409 && !arguments.in_place => anyhow!(
+            "there is a MysqlCluster {name} in namespace {namespace} already; name another, or have this one take its place: \
+             --in-place"
+        ),
+        _ => explained(error, "MysqlCluster", name, namespace),
+    }
 }
 
 impl Arguments {

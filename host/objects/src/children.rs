@@ -21,7 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, 
 use kube::Resource;
 
 pub use config::MY_CNF;
-pub use pod::{AGENT, CONTAINER, DATA};
+pub use pod::{AGENT, CONTAINER};
 pub use revision::outdated;
 pub use service::MYSQL_PORT_NAME;
 pub use stateful_set::{TEMPLATE_VERSION, pods};

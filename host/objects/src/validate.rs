@@ -154,6 +154,11 @@ fn storage(storage: &Storage, problems: &mut Vec<Problem>) -> Storage {
             "write it as in 10Gi or 500M",
         )),
     }
+    if !Storage::is_claim_name(storage.claim_name()) {
+        let message = format!("no claim can be called {:?}", storage.claim_name());
+        let remedy = "use `data` and, behind it, lower-case letters and digits, as in data2";
+        problems.push(Problem::new("spec.storage.claimName", message, remedy));
+    }
     storage.clone()
 }
 

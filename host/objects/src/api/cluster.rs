@@ -177,6 +177,12 @@ pub struct ReadReplicas {
 ).message(
     "spec.storage.accessModes: cannot be changed, the volumes exist already; create another cluster"
 ))]
+#[x_kube(validation = Rule::new(
+    "(has(self.claimName) ? self.claimName : 'data') == (has(oldSelf.claimName) ? oldSelf.claimName : 'data')"
+).message(
+    "spec.storage.claimName: cannot be changed while the cluster is there; delete it, with deletionPolicy Retain, and apply \
+     it again with the other name"
+))]
 pub struct Storage {
     /// How large each volume is, as in `10Gi`.
     #[schemars(length(min = 1, max = 32))]
@@ -192,6 +198,32 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4))]
     pub access_modes: Option<Vec<AccessMode>>,
+    /// What the claims of the volumes are called, before the name of each pod: `data2` makes `data2-shop-0`. `data` if not
+    /// given. A cluster that was deleted and is applied again with another one begins on volumes of its own, and those
+    /// from before stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 4, max = 15))]
+    #[x_kube(validation = Rule::new("self.matches('^data[a-z0-9]*$')").message(
+        "spec.storage.claimName: must be `data` and, behind it, lower-case letters and digits, as in data2"
+    ))]
+    pub claim_name: Option<String>,
+}
+
+impl Storage {
+    /// What the claims are called if nobody says.
+    pub const CLAIM_NAME: &str = "data";
+
+    /// What the claims of the volumes are called, before the name of each pod. It is the name of the volume within the pod
+    /// too, and begins like this so that it is none of the others there.
+    pub fn claim_name(&self) -> &str {
+        self.claim_name.as_deref().unwrap_or(Self::CLAIM_NAME)
+    }
+
+    /// Whether claims may be called so.
+    pub fn is_claim_name(name: &str) -> bool {
+        let more = name.strip_prefix(Self::CLAIM_NAME);
+        more.is_some_and(|more| more.len() < 12 && more.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9')))
+    }
 }
 
 /// How a volume may be mounted. A member's volume is never shared, so modes that only share are left out.

@@ -20,8 +20,6 @@ use crate::validate::ValidatedCluster;
 
 /// The container in which mysqld runs.
 pub const CONTAINER: &str = "mysql";
-/// The volume with the data, and the name of its claim.
-pub const DATA: &str = "data";
 /// Where the agent stands in the container; what installs it gets the same path.
 pub const AGENT: &str = "/opt/grampus/grampus";
 
@@ -130,7 +128,7 @@ fn mysql(cluster: &ValidatedCluster) -> Container {
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 2)),
         volume_mounts: Some(vec![
-            mount(DATA, "/data", false),
+            mount(cluster.storage.claim_name(), "/data", false),
             mount("run", "/run/grampus", false),
             mount("tmp", "/tmp", false),
             mount("grampus", "/opt/grampus", true),

@@ -92,7 +92,7 @@ fn claim(cluster: &ValidatedCluster) -> PersistentVolumeClaim {
     let size = Quantity(cluster.storage.size.clone());
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some(pod::DATA.to_owned()),
+            name: Some(cluster.storage.claim_name().to_owned()),
             labels: Some(selector_labels(&cluster.identity.name)),
             ..ObjectMeta::default()
         },

@@ -46,6 +46,8 @@ fn as_many_acknowledge_as_losses_can_be_borne(#[case] replicas: u32, #[case] ack
 #[case("{replicas: -1, storage: {size: 1Gi}}", "spec.replicas")]
 #[case("{storage: {size: ten}}", "spec.storage.size")]
 #[case("{storage: {size: '0'}}", "spec.storage.size")]
+#[case("{storage: {size: 1Gi, claimName: tmp}}", "spec.storage.claimName")]
+#[case("{storage: {size: 1Gi, claimName: data-2}}", "spec.storage.claimName")]
 #[case("{storage: {size: 1Gi}, durability: {acks: 3}}", "spec.durability.acks")]
 #[case("{storage: {size: 1Gi}, durability: {acks: 0}}", "spec.durability.acks")]
 #[case("{replicas: 1, storage: {size: 1Gi}, durability: {acks: 1}}", "spec.durability.acks")]

@@ -7,6 +7,7 @@ use e2e::{NAMESPACE, WHOLE, spec, world};
 use kit::{Bucket, Ledger};
 use kube::Api;
 use kube::api::DeleteParams;
+use mysql_async::prelude::Queryable as _;
 use objects::api::MysqlBackup;
 use serde_json::json;
 use topology::gtid::GtidSet;
@@ -14,7 +15,8 @@ use topology::gtid::GtidSet;
 use crate::runbook::Runbook;
 use crate::under_load;
 
-/// The heading of the runbook.
+/// Headings of the runbook.
+const IN_PLACE: &str = "The recovered data shall take the place of what is there";
 const GONE: &str = "The cluster is gone, with its volumes";
 
 #[test]
@@ -47,7 +49,7 @@ fn a_dropped_table_comes_back_from_the_store_alone_with_everything_before_it() {
         let written = primary.rows(&database, &ledger.table).await?;
         let promised = ledger.acknowledged_by(acknowledged_by);
         ensure!(!precious.is_empty() && promised.len() >= 100);
-        let runbook = Runbook::read(&cluster, &mistake)?;
+        let runbook = Runbook::read(&cluster, &mistake, dir.path())?;
 
         // A cluster from just before the mistake, beside the one that runs.
         let beside = cluster.beside(&format!("{}-before", cluster.name));
@@ -57,6 +59,26 @@ fn a_dropped_table_comes_back_from_the_store_alone_with_everything_before_it() {
         let only = beside.member(&beside.primary().await?).await?;
         ensure!(only.rows(&database, "precious").await? == precious, "other rows than there were");
         beside.remove().await?;
+
+        // It takes the place of the one that runs, and gives it back.
+        let login = cluster.application().await?;
+        runbook.type_in(IN_PLACE, "--in-place", &[])?;
+        cluster.wait_serving(3, WHOLE).await?;
+        for member in cluster.members().await? {
+            ensure!(member.rows(&database, "precious").await? == precious, "{} has other rows", member.name);
+            ensure!(!member.has_table(&database, "afterwards").await?, "{} has what came after the mistake", member.name);
+        }
+        let again = cluster.application().await?;
+        ensure!((&again.user, &again.password) == (&login.user, &login.password), "applications need another password");
+        let found: Option<usize> = again.connect().await?.query_first("SELECT COUNT(*) FROM precious").await?;
+        ensure!(found == Some(precious.len()), "applications find {found:?} rows");
+        runbook.type_in(IN_PLACE, "delete mysqlcluster", &[])?;
+        runbook.type_in(IN_PLACE, "previous", &[])?;
+        cluster.wait_serving(3, WHOLE).await?;
+        for member in cluster.members().await? {
+            ensure!(member.rows(&database, &ledger.table).await? == written, "{} does not have what it had", member.name);
+            ensure!(member.has_table(&database, "afterwards").await?, "{} is not what it was", member.name);
+        }
 
         // The cluster and its volumes are gone, and so are the MysqlBackups.
         runbook.type_in(GONE, "delete", &[])?;

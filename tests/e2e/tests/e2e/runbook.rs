@@ -1,5 +1,7 @@
 //! docs/disaster-recovery.md, followed as it is written: its commands, with the names of a test in the place of its own.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use e2e::NAMESPACE;
 use kit::Cluster;
@@ -16,14 +18,17 @@ pub struct Runbook<'a> {
 }
 
 impl<'a> Runbook<'a> {
-    /// Reads it.
-    pub fn read(cluster: &'a Cluster, mistake: &str) -> Result<Self> {
+    /// Reads it. What its commands leave and take up is in this directory.
+    pub fn read(cluster: &'a Cluster, mistake: &str, directory: &Path) -> Result<Self> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/disaster-recovery.md");
         let text = std::fs::read_to_string(path).context("the runbook cannot be read")?;
         ensure!(text.contains(GTID), "the runbook speaks of another transaction");
         let text =
             text.replace(GTID, mistake).replace(&format!("default/{CLUSTER}"), &format!("{NAMESPACE}/{CLUSTER}"));
-        Ok(Self { cluster, text: text.replace(CLUSTER, &cluster.name) })
+        let text = text.replace(CLUSTER, &cluster.name);
+        let text = text.replace("apply -f ", &format!("apply -f {}/", directory.display()));
+        let text = text.replace("--in-place ", &format!("--in-place --keep-in {} ", directory.display()));
+        Ok(Self { cluster, text })
     }
 
     /// The commands of kubectl below a heading that hold these words, in order.
