@@ -46,6 +46,11 @@ impl Assessment {
         })
     }
 
+    /// Whether it has this member asked at once whether it is there.
+    pub fn doubts(&self, member: &str) -> bool {
+        self.probes().any(|asked| asked == member)
+    }
+
     /// Whether it calls for a new epoch because a primary is lost. A freeze that was begun and not finished may only wait
     /// for members that are not there: two operators that take it from each other would raise the epoch without end.
     pub fn finds_a_loss(&self, snapshot: &Snapshot) -> bool {

@@ -171,7 +171,8 @@ impl Cluster {
                 self.read_again().await;
                 snapshot = self.look(wanted);
             }
-            if object.spec.paused {
+            // What is being deleted is left to Kubernetes, which takes the record away before the pods.
+            if object.spec.paused || object.metadata.deletion_timestamp.is_some() {
                 return Ok(true);
             }
             let mut assessment = assess(&snapshot);
@@ -181,7 +182,10 @@ impl Cluster {
                 assessment.probes().for_each(|member| self.probe(member));
                 return Ok(turn == Turn::Theirs);
             }
-            if let Some(primary) = open_primary(&snapshot)
+            // While a primary is in doubt its replicas hear nothing of it either, and to take them out of their Service would
+            // cost a second: kube-proxy waits for as long (minSyncPeriod) before it carries out what is written next, which
+            // may be where the new primary is.
+            if let Some(primary) = open_primary(&snapshot).filter(|primary| !assessment.doubts(primary))
                 && self.endpoints.point_at(&snapshot, primary).await?
             {
                 self.context.failure_points.passed(Point::Pointed);

@@ -108,3 +108,25 @@ fn a_server_that_is_alone_is_waited_for_however_long_it_does_not_answer() {
     let [Waiting::Suspicion { why }] = assessment.waiting.as_slice() else { panic!("{:?}", assessment.waiting) };
     assert!(why.contains("60 s") && why.contains("nobody to take its place"), "{why}");
 }
+
+#[test]
+fn a_primary_that_a_replica_lost_is_in_doubt_until_it_has_said_something_since() {
+    let mut world = World::serving(3);
+    assert!(world.write());
+    let last_heard = |ago_ms, lost: bool| {
+        let mut snapshot = world.snapshot();
+        for member in &mut snapshot.members {
+            let Probe::Known { report, age_ms, .. } = &mut member.probe else { panic!("{} is reached", member.name) };
+            let ServerState::Running(facts) = &mut report.server else { panic!("{} runs", member.name) };
+            match member.name.as_str() {
+                "shop-0" => *age_ms = ago_ms,
+                "shop-1" if lost => facts.replication.as_mut().unwrap().receiver = ThreadState::Connecting,
+                _ => {}
+            }
+        }
+        assess(&snapshot).doubts("shop-0")
+    };
+    assert!(last_heard(900, true));
+    assert!(!last_heard(10, true), "the replica may have lost it by itself");
+    assert!(!last_heard(900, false), "nobody has lost it");
+}
