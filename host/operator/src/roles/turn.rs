@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a loss has to be seen, and nobody may have moved the record, before an operator without the Lease
-/// makes it. A leader that sees the loss claims within some tens of milliseconds (measured 20–60), so a second is
-/// enough to let it, and short beside what a cut costs anyway.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// makes it. A leader that sees the loss claims within some tens of milliseconds (measured 20–60); one whose API server
+/// takes longer than this decides anew in any case, and two that claim at once cost each other one write.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
