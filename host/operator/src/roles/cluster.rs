@@ -64,7 +64,7 @@ pub struct Cluster {
     pub(super) context: Arc<Context>,
     pub(super) key: ClusterKey,
     /// The MysqlCluster that this is about: one that is deleted and applied again is another one.
-    uid: Option<String>,
+    pub(super) uid: Option<String>,
     pub(super) made: Option<Timestamp>,
     pub(super) links: HashMap<String, Link>,
     pub(super) record: Option<Versioned>,

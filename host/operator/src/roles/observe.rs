@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use objects::api::labels;
@@ -145,7 +146,21 @@ pub fn unix_ms(time: jiff::Timestamp) -> u64 {
 pub fn is_of(pod: &Pod, cluster: &Cluster) -> bool {
     pod.labels().get(labels::CLUSTER) == Some(&cluster.key.name)
         && pod.namespace().as_deref() == Some(cluster.key.namespace.as_str())
-        && !is_older(pod, cluster.made)
+        && (!is_older(pod, cluster.made) || is_held(pod, cluster))
+}
+
+/// Whether a pod belongs to one of this cluster's StatefulSets, as one does that was there before and was adopted.
+fn is_held(pod: &Pod, cluster: &Cluster) -> bool {
+    let Some(holder) = controller_of(pod) else { return false };
+    let set = cluster.context.cache.sets.get(&ObjectRef::new(&holder.name).within(&cluster.key.namespace));
+    set.is_some_and(|set| {
+        let ours = controller_of(&*set).map(|owner| owner.uid.as_str()) == cluster.uid.as_deref();
+        ours && set.uid().as_deref() == Some(holder.uid.as_str())
+    })
+}
+
+fn controller_of(object: &impl ResourceExt) -> Option<&OwnerReference> {
+    object.owner_references().iter().find(|owner| owner.controller == Some(true))
 }
 
 /// Whether a pod was there before the cluster: what a deleted one of the same name has left. It ends by itself, and until
