@@ -1,9 +1,11 @@
-//! Makes the first data directory of a cluster from a backup, and goes on from there over the archive of its binary log.
+//! Makes the first data directory of a cluster from a backup, and goes on from there over the archive of its binary log; or
+//! from a dump of another server.
 //!
 //! Everything is done beside the place of the data and counts only once every checksum was right and a server has run on
 //! it. Nothing of the cluster that the backup came from stays but its data and the accounts of its applications: the
 //! server gets a new server_uuid, the accounts of Grampus this cluster's passwords, and there is no channel.
 
+mod import;
 mod replay;
 mod segments;
 
@@ -20,7 +22,7 @@ use backup::store::Patience;
 use backup::{Error, Keys, Progress, Store, find, layout, read};
 use tokio::process::Command;
 use topology::facts::{JobKind, JobState};
-use wire::{BackupSource, RecoveryTarget};
+use wire::{BackupKeys, BackupSource, DumpSource, RecoveryTarget};
 
 use crate::backups::check_room;
 use crate::config::Config;
@@ -29,6 +31,7 @@ use crate::member::Member;
 use crate::sql::{self, Sql, accounts, replication};
 use crate::supervise::Supervisor;
 use crate::{durable, my_cnf};
+use import::Dump;
 use replay::Onward;
 
 /// How long the first server on the data may take to answer: it applies the redo log of the copy.
@@ -49,6 +52,20 @@ const STATEMENT: Duration = Duration::from_secs(10);
 /// In words, with the object that is to blame; the volume is then as empty as before, and it can be tried again.
 pub async fn restore(member: Arc<Member>, source: BackupSource, target: Option<RecoveryTarget>) -> anyhow::Result<()> {
     let restored = fetch_and_adopt(&member, &source, target).await;
+    put_in_place(&member, restored).await
+}
+
+/// Imports, and starts mysqld closed on the data.
+///
+/// # Errors
+/// As of [`restore`].
+pub async fn import(member: Arc<Member>, source: DumpSource) -> anyhow::Result<()> {
+    let imported = make_and_fill(&member, &source).await;
+    put_in_place(&member, imported).await
+}
+
+/// Makes it this cluster's first data if that came to something, and else leaves nothing of it.
+async fn put_in_place(member: &Arc<Member>, restored: anyhow::Result<()>) -> anyhow::Result<()> {
     let (failed, new, replay) = (restored.is_err(), member.config.new_datadir(), member.config.replay_dir());
     let cleaned = tokio::task::spawn_blocking(move || {
         durable::remove_tree(&replay)?;
@@ -56,8 +73,8 @@ pub async fn restore(member: Arc<Member>, source: BackupSource, target: Option<R
     });
     cleaned.await?.context("what the restore used in between could not be removed")?;
     restored?;
-    initialize::put_in_place(&member).await?;
-    stage(&member, "starting mysqld");
+    initialize::put_in_place(member).await?;
+    stage(member, "starting mysqld");
     member.ensure_started().await?;
     let (mut session, _) = member.session().await?;
     // The member that was copied may have had a source.
@@ -77,7 +94,7 @@ async fn fetch_and_adopt(
     let new = config.new_datadir();
     stage(member, "reading the manifest");
     let store = Store::open(&source.store, Patience::default())?;
-    let keys = keys(source)?;
+    let keys = keys(source.keys.as_ref())?;
     let (path, manifest, onward) = beginning(&store, source, target).await?;
     keys.open(&path, manifest.encryption.as_ref())?;
     let version = version(member).await?;
@@ -90,12 +107,25 @@ async fn fetch_and_adopt(
     durable::remove_tree(&new)?;
     fetch(member, &store, &path, &manifest, &keys, &new).await?;
     stage(member, "adopting the data");
-    adopt(member, &manifest, &new, onward.as_ref(), &keys).await
+    let work = Work::Backup { manifest: &manifest, onward: onward.as_ref(), keys: &keys };
+    adopt(member, &new, &work).await
+}
+
+async fn make_and_fill(member: &Arc<Member>, source: &DumpSource) -> anyhow::Result<()> {
+    let (config, new) = (&member.config, member.config.new_datadir());
+    let dump = Dump::of(source)?;
+    stage(member, "making the data directory");
+    durable::remove_tree(&new)?;
+    // Only who carries the dump out: all others are made afterwards, whatever it does.
+    let statements = accounts::scratch_statements(config)?;
+    let with_user_part = my_cnf::render(config, &member.children).await?.with_user_part;
+    initialize::make(member, &config.runtime.join("job"), &new, &statements, with_user_part).await?;
+    adopt(member, &new, &Work::Dump(&dump)).await
 }
 
 /// What there is to open with.
-fn keys(source: &BackupSource) -> anyhow::Result<Keys> {
-    let Some(keys) = &source.keys else { return Ok(Keys::default()) };
+fn keys(keys: Option<&BackupKeys>) -> anyhow::Result<Keys> {
+    let Some(keys) = keys else { return Ok(Keys::default()) };
     let identities = Identities::parse(&keys.identities.0).map_err(anyhow::Error::msg);
     let identities = identities.with_context(|| format!("Secret {}, key identities", keys.secret))?;
     Ok(Keys { secret: Some(keys.secret.clone()), identities })
@@ -163,20 +193,55 @@ async fn version(member: &Member) -> anyhow::Result<String> {
     version.map(str::to_owned).with_context(|| format!("`mysqld --version` says no version: {text:?}"))
 }
 
-/// Lets a server run on the data that nobody can connect to, and makes it this cluster's.
-async fn adopt(
-    member: &Arc<Member>,
-    manifest: &Manifest,
-    datadir: &Path,
-    onward: Option<&Onward>,
-    keys: &Keys,
-) -> anyhow::Result<()> {
+/// What is done while a server runs on the data that nobody can connect to.
+enum Work<'a> {
+    /// It is seen whether it holds what its manifest promises, and it goes on from there.
+    Backup { manifest: &'a Manifest, onward: Option<&'a Onward>, keys: &'a Keys },
+    /// The statements of a dump are carried out.
+    Dump(&'a Dump),
+}
+
+impl Work<'_> {
+    /// Whether so little is done that the server needs no memory. Nothing else runs beside it, and a replay is as much
+    /// work as the cluster had.
+    fn is_little(&self) -> bool {
+        matches!(self, Self::Backup { onward: None, .. })
+    }
+
+    /// What the server is started with for it.
+    fn options(&self, replay_dir: &Path) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Backup { onward: None, .. } => Ok(Vec::new()),
+            Self::Backup { onward: Some(_), .. } => {
+                segments::make_empty(replay_dir)?;
+                Ok(replay::options(replay_dir))
+            }
+            Self::Dump(_) => Ok(import::OPTIONS.map(str::to_owned).to_vec()),
+        }
+    }
+
+    async fn carry_out(&self, member: &Arc<Member>, session: &mut sql::Session, config: &Config) -> anyhow::Result<()> {
+        match self {
+            Self::Backup { manifest, onward, keys } => {
+                let executed: String = session.value("SELECT @@GLOBAL.gtid_executed", sql::PROMPT).await?;
+                let executed = sql::facts::gtids(&executed)?;
+                manifest.holds(&executed).map_err(anyhow::Error::msg)?;
+                match onward {
+                    Some(onward) => onward.go(member, session, manifest, keys, &executed).await,
+                    None => Ok(()),
+                }
+            }
+            Self::Dump(dump) => dump.carry_out(member, config).await,
+        }
+    }
+}
+
+/// Lets a server run on the data that nobody can connect to, has something done there, and makes it this cluster's.
+async fn adopt(member: &Arc<Member>, datadir: &Path, work: &Work<'_>) -> anyhow::Result<()> {
     let runtime = member.config.runtime.join("job");
     std::fs::create_dir_all(&runtime)?;
     let with_user_part = my_cnf::render(&member.config, &member.children).await?.with_user_part;
-    // Nothing else runs beside it, and a replay is as much work as the cluster had.
-    let small = onward.is_none();
-    let defaults = my_cnf::for_job(&member.config, &runtime, datadir, with_user_part, small)?;
+    let defaults = my_cnf::for_job(&member.config, &runtime, datadir, with_user_part, work.is_little())?;
     let config = Arc::new(Config { runtime: runtime.clone(), ..Config::clone(&member.config) });
     my_cnf::remove_stale_socket(&config.socket());
     let init_file = runtime.join("init.sql");
@@ -187,21 +252,13 @@ async fn adopt(
     let mut arguments =
         vec![format!("--defaults-file={}", defaults.display()), format!("--init-file={}", init_file.display())];
     arguments.extend(options.map(str::to_owned));
-    if onward.is_some() {
-        arguments.extend(replay::options(&member.config.replay_dir()));
-        segments::make_empty(&member.config.replay_dir())?;
-    }
+    arguments.extend(work.options(&member.config.replay_dir())?);
     supervisor.start(&arguments).await?;
     let adopting = async {
         let mut session = answering(&supervisor, &Sql::new(Arc::clone(&config))).await?;
-        let executed: String = session.value("SELECT @@GLOBAL.gtid_executed", sql::PROMPT).await?;
-        let executed = sql::facts::gtids(&executed)?;
-        manifest.holds(&executed).map_err(anyhow::Error::msg)?;
-        if let Some(onward) = onward {
-            onward.go(member, &mut session, manifest, keys, &executed).await?;
-            stage(member, "adopting the data");
-        }
-        // After what was replayed, which may have changed the accounts too.
+        work.carry_out(member, &mut session, &config).await?;
+        stage(member, "adopting the data");
+        // After what was done, which may have changed the accounts too.
         for statement in accounts::restored_statements(&member.config)? {
             session.run(&statement, STATEMENT).await.context("an account of Grampus could not be made")?;
         }

@@ -76,9 +76,7 @@ impl<R: Read> Decrypting<R> {
         match opened {
             Ok(stream) => Ok(Self::Age(Box::new(stream))),
             Err(DecryptError::Io(why)) => Err(why),
-            Err(DecryptError::NoMatchingKeys) => {
-                Err(io::Error::other("it is encrypted for others than it says: none of the identities opens it"))
-            }
+            Err(DecryptError::NoMatchingKeys) => Err(io::Error::other("none of the identities opens it")),
             Err(why) => Err(io::Error::other(format!("it is no age file that can be opened: {why}"))),
         }
     }

@@ -32,6 +32,20 @@ pub enum Error {
         /// Where it was looked for.
         path: String,
     },
+    /// There is no such object.
+    #[error("there is no object {object} in the store; name another")]
+    Absent {
+        /// Which.
+        object: String,
+    },
+    /// An object is whole and cannot be taken.
+    #[error("{object} cannot be taken: {problem}")]
+    Unfit {
+        /// Which.
+        object: String,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// An object is not what was written.
     #[error("{object} is damaged: {problem}; nothing was taken from it, use another backup")]
     Damaged {

@@ -25,6 +25,11 @@ impl Identities {
         lines(text).map(read).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn open(&self, encryption: &Encryption) -> bool {
         self.0.iter().any(|identity| encryption.recipients.contains(&identity.to_public().to_string()))
     }

@@ -9,7 +9,7 @@
 //!
 //! [`manifest`], [`layout`], [`choose`], [`steps`], [`log`], [`appoint`], [`full`], [`recovery_point`], [`recovery`],
 //! [`retention`], [`drill`], [`encryption`], [`keys`], [`cipher`] and [`pace`] are pure; [`store`], [`archive`],
-//! [`mod@write`], [`read`], [`find`], [`segment`], [`survey`] and [`sweep`] touch the world and decide nothing. This crate
+//! [`mod@write`], [`read`], [`dump`], [`find`], [`segment`], [`survey`] and [`sweep`] touch the world and decide nothing. This crate
 //! knows neither Kubernetes nor mysqld.
 
 pub mod appoint;
@@ -17,6 +17,7 @@ pub mod archive;
 pub mod choose;
 pub mod cipher;
 pub mod drill;
+pub mod dump;
 pub mod encryption;
 pub mod error;
 pub mod find;

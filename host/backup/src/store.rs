@@ -5,6 +5,7 @@
 
 mod remove;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
-    BackoffConfig, Certificate, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, RetryConfig,
+    BackoffConfig, Certificate, ClientOptions, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode,
+    PutPayload, RetryConfig,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
@@ -51,6 +53,19 @@ impl Default for Patience {
     /// [`crate::write::PART`] takes two minutes at half a megabit a second.
     fn default() -> Self {
         Self { retry: Duration::from_secs(180), request: Duration::from_secs(120) }
+    }
+}
+
+/// An object that was looked at.
+#[derive(Debug, Clone)]
+pub struct Found {
+    meta: ObjectMeta,
+}
+
+impl Found {
+    /// How large it is, in bytes.
+    pub fn size(&self) -> u64 {
+        self.meta.size
     }
 }
 
@@ -211,6 +226,31 @@ impl Store {
             object: object.to_owned(),
             problem: format!("it has {size} bytes, expected at most {most}"),
         })
+    }
+
+    /// Looks at an object that may be of any size, to read pieces of it.
+    ///
+    /// # Errors
+    /// [`Error::Absent`]; [`Error::Store`] once patience has ended.
+    pub async fn look(&self, object: &str) -> Result<Found, Error> {
+        let path = path(object)?;
+        match self.in_time(|| format!("looking at {object}"), self.inner.head(&path)).await {
+            Ok(meta) => Ok(Found { meta }),
+            Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => {
+                Err(Error::Absent { object: object.to_owned() })
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Reads so many bytes of an object, which must still be the one that was looked at.
+    ///
+    /// # Errors
+    /// [`Error::Store`], also where another one was put in its place.
+    pub async fn piece(&self, found: &Found, range: Range<u64>) -> Result<Bytes, Error> {
+        let options = GetOptions::new().with_range(Some(range)).with_if_match(found.meta.e_tag.clone());
+        let read = async { self.inner.get_opts(&found.meta.location, options.clone()).await?.bytes().await };
+        self.in_time(|| format!("reading {}", found.meta.location), read).await
     }
 
     /// Reads an object that is at most so large into a file, a piece at a time, and says its size and its SHA-256 in

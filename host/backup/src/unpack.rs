@@ -16,7 +16,7 @@ use crate::pack::Contents;
 /// Whatever the file system says, or an archive with something in it that no data directory has. Where it cannot be opened
 /// there is no directory either.
 pub fn unpack(parts: mpsc::Receiver<Bytes>, identities: Option<&Identities>, into: &Path) -> io::Result<Contents> {
-    let source = Decrypting::new(Source { parts, current: Bytes::new() }, identities)?;
+    let source = Decrypting::new(Pieces::new(parts), identities)?;
     std::fs::create_dir(into)?;
     let mut archive = tar::Archive::new(zstd::Decoder::new(source)?);
     let mut contents = Contents::default();
@@ -39,12 +39,20 @@ pub fn unpack(parts: mpsc::Receiver<Bytes>, identities: Option<&Identities>, int
     Ok(contents)
 }
 
-struct Source {
+/// What was fetched, one piece after the other, as a stream. It ends when the sender goes away.
+pub struct Pieces {
     parts: mpsc::Receiver<Bytes>,
     current: Bytes,
 }
 
-impl Read for Source {
+impl Pieces {
+    /// Those that come from there.
+    pub fn new(parts: mpsc::Receiver<Bytes>) -> Self {
+        Self { parts, current: Bytes::new() }
+    }
+}
+
+impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.parts.blocking_recv() {

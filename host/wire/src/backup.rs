@@ -145,6 +145,19 @@ pub struct BackupSource {
     pub keys: Option<BackupKeys>,
 }
 
+/// A dump of another server that a member makes its first data from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DumpSource {
+    /// Which store.
+    pub store: StoreAccess,
+    /// The object: SQL, whose name says how it is packed (`.sql`, `.sql.gz`, `.sql.zst`, each with or without `.age`).
+    pub object: String,
+    /// What it is opened with if it is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<BackupKeys>,
+}
+
 /// What encrypted backups are opened with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

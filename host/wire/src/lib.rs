@@ -115,6 +115,12 @@ pub enum Command {
         #[serde(default)]
         target: Option<RecoveryTarget>,
     },
+    /// Make the first data directory of the cluster from a dump of another server, start mysqld closed. A job, reported as
+    /// that of [`Command::Initialize`]: answered at once. Refused where there is any data.
+    Import {
+        /// Which dump.
+        dump: Box<DumpSource>,
+    },
     /// Start mysqld closed on the data that is there, if it is not running.
     Start,
     /// Replace the data by a copy of the donor's, then start mysqld closed under a new server_uuid. A job:

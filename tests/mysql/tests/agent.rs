@@ -16,6 +16,8 @@ mod encryption;
 mod failover;
 #[path = "agent/hangs.rs"]
 mod hangs;
+#[path = "agent/imports.rs"]
+mod imports;
 #[path = "agent/locks.rs"]
 mod locks;
 #[path = "agent/readers.rs"]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 use topology::facts::{DataState, JobKind, JobState, ServerState};
 use topology::record::Record;
-use wire::{BackupSource, Endpoint, Outcome, RecoveryTarget};
+use wire::{BackupSource, DumpSource, Endpoint, Outcome, RecoveryTarget};
 
 use super::fence::drained;
 use super::refused;
@@ -37,6 +37,14 @@ pub fn restore(
         return refused(reason);
     }
     begin(member, JobKind::Initialize, turn, crate::restore::restore(Arc::clone(member), source, target))
+}
+
+/// Makes the first data directory from a dump of another server.
+pub fn import(member: &Arc<Member>, record: &Record, dump: DumpSource, turn: Turn) -> Outcome {
+    if let Some(reason) = no_first_data(member, record) {
+        return refused(reason);
+    }
+    begin(member, JobKind::Initialize, turn, crate::restore::import(Arc::clone(member), dump))
 }
 
 /// Why this member does not make the first data, if it does not.

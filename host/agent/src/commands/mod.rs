@@ -135,6 +135,7 @@ async fn in_turn(member: &Arc<Member>, record: &Record, command: Command) -> Out
         Command::Initialize => jobs::initialize(member, record, turn),
         Command::Restore { backup } => jobs::restore(member, record, *backup, None, turn),
         Command::Recover { backup, target } => jobs::restore(member, record, *backup, target, turn),
+        Command::Import { dump } => jobs::import(member, record, *dump, turn),
         Command::Clone { donor } => jobs::clone(member, record, donor, turn),
         Command::Start => match member.ensure_started().await {
             Ok(_) => Outcome::Done,
@@ -166,7 +167,9 @@ fn members_alone(command: &Command) -> Option<String> {
         | Command::Freeze
         | Command::Fence
         | Command::Unknown => return None,
-        Command::Initialize | Command::Restore { .. } | Command::Recover { .. } => "makes no first data",
+        Command::Initialize | Command::Restore { .. } | Command::Recover { .. } | Command::Import { .. } => {
+            "makes no first data"
+        }
         Command::Trim { .. } => "has never led, so there is nothing to cut off",
         Command::Follow { .. } => "does not acknowledge, and is told to Read",
         Command::GrantStanding { .. } => "acknowledges nothing, so it has no standing",
@@ -237,6 +240,7 @@ fn name(command: &Command) -> &'static str {
         Command::Initialize => "initialize",
         Command::Restore { .. } => "restore",
         Command::Recover { .. } => "recover",
+        Command::Import { .. } => "import",
         Command::Start => "start",
         Command::Clone { .. } => "clone",
         Command::Trim { .. } => "trim",

@@ -77,6 +77,12 @@ pub fn restored_statements(config: &Config) -> anyhow::Result<Vec<String>> {
     for name in &own {
         account(format!("{}@'%'", quote(name)), &replication, " REQUIRE SSL");
     }
+    let signals = quote(SIGNALS_ACCOUNT);
+    account(
+        format!("{signals}@'localhost'"),
+        &quote(&secret(config, "admin-password")?),
+        " WITH MAX_USER_CONNECTIONS 2",
+    );
     let database = config.database.as_deref().filter(|name| !name.is_empty());
     let user = database.and(config.user.as_deref()).filter(|name| !name.is_empty());
     if let Some(user) = user {
@@ -86,6 +92,7 @@ pub fn restored_statements(config: &Config) -> anyhow::Result<Vec<String>> {
     for name in own.iter().map(|name| quote(name)) {
         statements.extend(REPLICATION_RIGHTS.iter().map(|rights| format!("GRANT {rights} ON *.* TO {name}@'%'")));
     }
+    statements.extend(SIGNALS_RIGHTS.iter().map(|rights| format!("GRANT {rights} TO {signals}@'localhost'")));
     statements.extend(heartbeat::TABLE.map(str::to_owned));
     if let Some(database) = database {
         statements.push(format!("CREATE DATABASE IF NOT EXISTS {}{}", quote_name(database), charset(config)));

@@ -328,13 +328,18 @@ impl BackupStore {
     }
 }
 
-/// Data from a backup: either of a MysqlBackup in the same namespace, or from a store alone.
+/// Data from a backup, either of a MysqlBackup in the same namespace or from a store alone; or from a dump of another
+/// server.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "has(self.backup) ? !has(self.store) && !has(self.path) : has(self.store) && has(self.path)"
+    "(has(self.backup) ? 1 : 0) + (has(self.path) ? 1 : 0) + (has(self.dump) ? 1 : 0) == 1 \
+     && has(self.store) == !has(self.backup)"
 ).message(
-    "spec.bootstrap.recovery: give either `backup`, or `store` and `path`"
+    "spec.bootstrap.recovery: give either `backup`, or `store` and `path`, or `store` and `dump`"
+))]
+#[x_kube(validation = Rule::new("!has(self.dump) || !has(self.target)").message(
+    "spec.bootstrap.recovery.target: a dump is of one moment, and nothing goes on from there; leave the target out"
 ))]
 pub struct Recovery {
     /// The MysqlBackup, which has succeeded. Without a target, this backup alone.
@@ -353,6 +358,16 @@ pub struct Recovery {
         "spec.bootstrap.recovery.path: names of letters, digits, '-', '_' and '.' with '/' between them, as MysqlBackups show it in status.path"
     ))]
     pub path: Option<String>,
+    /// A dump of another server there: an object with SQL as `mysqldump --databases` writes it. Its name ends in `.sql`,
+    /// `.sql.gz` or `.sql.zst`, with `.age` behind it if it is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 5, max = 1024))]
+    #[x_kube(validation = Rule::new(
+        "self.matches('^([A-Za-z0-9._-]+/)*[A-Za-z0-9._-]+[.]sql([.](gz|zst))?([.]age)?$')"
+    ).message(
+        "spec.bootstrap.recovery.dump: must be the name of an object that ends in .sql, .sql.gz or .sql.zst, or that and .age"
+    ))]
+    pub dump: Option<String>,
     /// With which keys it is opened. Needed if the backup, or the archive, is encrypted; if not it does no harm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<BackupEncryption>,

@@ -63,6 +63,10 @@ fn cluster(spec: &str) -> MysqlCluster {
     "{storage: {size: 10Gi}, backup: {store: {gcs: {bucket: b, credentialsSecret: s}}, encryption: {keysSecret: k}, bandwidth: 1Mi}}"
 )]
 #[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, encryption: {keysSecret: k}}}}")]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {gcs: {bucket: b, credentialsSecret: s}}, dump: dumps/shop.sql.zst.age}}}"
+)]
+#[case("{storage: {size: 10Gi, claimName: data2}}")]
 fn what_can_be_done_is_let_pass(#[case] spec: &str) {
     cluster(spec).validate_cel().unwrap();
 }
@@ -167,6 +171,19 @@ fn what_can_be_done_is_let_pass(#[case] spec: &str) {
     "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {gcs: {bucket: b, credentialsSecret: s}}, path: /p}}}",
     "spec.bootstrap.recovery.path"
 )]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {gcs: {bucket: b, credentialsSecret: s}}, dump: shop.sql.bz2}}}",
+    "spec.bootstrap.recovery.dump"
+)]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {gcs: {bucket: b, credentialsSecret: s}}, path: p, dump: shop.sql}}}",
+    "`store` and `dump`"
+)]
+#[case(
+    "{storage: {size: 10Gi}, bootstrap: {recovery: {store: {gcs: {bucket: b, credentialsSecret: s}}, dump: shop.sql, target: {end: true}}}}",
+    "recovery.target: a dump"
+)]
+#[case("{storage: {size: 10Gi, claimName: tmp}}", "spec.storage.claimName")]
 #[case("{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {}}}}", "recovery.target: give one")]
 #[case(
     "{storage: {size: 10Gi}, bootstrap: {recovery: {backup: b, target: {end: false}}}}",
@@ -203,6 +220,7 @@ fn names_that_services_cannot_have_are_refused(#[case] name: &str) {
 #[case("{replicas: 5, storage: {size: 10Gi}, durability: {acks: 3}}", "{replicas: 1, storage: {size: 10Gi}}")]
 #[case("{storage: {size: 1Gi}}", "{storage: {size: 1024Mi}}")]
 #[case("{storage: {size: 1Gi}}", "{storage: {size: 1Gi}, paused: true}")]
+#[case("{storage: {size: 1Gi}}", "{storage: {size: 1Gi, claimName: data}}")]
 fn what_may_change_can(#[case] old: &str, #[case] new: &str) {
     cluster(new).validate_cel_update(&cluster(old)).unwrap();
 }
@@ -213,6 +231,8 @@ fn what_may_change_can(#[case] old: &str, #[case] new: &str) {
 #[case("{storage: {size: 10Gi}}", "{storage: {size: 10Gi, className: a}}", "spec.storage.className")]
 #[case("{storage: {size: 1Gi, className: a}}", "{storage: {size: 1Gi, className: b}}", "spec.storage.className")]
 #[case("{storage: {size: 1Gi, accessModes: [ReadWriteOnce]}}", "{storage: {size: 1Gi}}", "spec.storage.accessModes")]
+#[case("{storage: {size: 1Gi}}", "{storage: {size: 1Gi, claimName: data2}}", "spec.storage.claimName")]
+#[case("{storage: {size: 1Gi, claimName: data2}}", "{storage: {size: 1Gi}}", "spec.storage.claimName")]
 #[case("{storage: {size: 1Gi}, bootstrap: {new: {database: a}}}", "{storage: {size: 1Gi}}", "spec.bootstrap")]
 #[case("{storage: {size: 1Gi}}", "{storage: {size: 1Gi}, bootstrap: {new: {database: a}}}", "spec.bootstrap")]
 fn what_would_lose_or_ignore_something_cannot_change(#[case] old: &str, #[case] new: &str, #[case] field: &str) {

@@ -60,14 +60,20 @@ pub(super) fn check(spec: &MysqlClusterSpec, problems: &mut Vec<Problem>) -> Opt
     if bootstrap.new.is_some() {
         problems.push(Problem::new("spec.bootstrap", "a database is either new or recovered", "give one of the two"));
     }
-    match (&recovery.backup, &recovery.store, &recovery.path) {
-        (Some(_), None, None) => {}
-        (None, Some(from), Some(_)) => store(&format!("{field}.store"), from, problems),
+    match (&recovery.backup, &recovery.store, &recovery.path, &recovery.dump) {
+        (Some(_), None, None, None) => {}
+        (None, Some(from), Some(_), None) | (None, Some(from), None, Some(_)) => {
+            store(&format!("{field}.store"), from, problems);
+        }
         _ => problems.push(Problem::new(
             field,
             "does not say which backup, or says it twice",
-            "give either `backup`, or `store` and `path`",
+            "give either `backup`, or `store` and `path`, or `store` and `dump`",
         )),
+    }
+    if recovery.dump.is_some() && recovery.target.is_some() {
+        let message = "a dump is of one moment, and nothing goes on from there";
+        problems.push(Problem::new(format!("{field}.target"), message, "leave it out"));
     }
     if let Some(Err(problem)) = recovery.target.as_ref().map(target) {
         problems.push(problem);
@@ -216,13 +222,18 @@ mod tests {
         };
         assert_eq!(with(serde_json::json!({ "backup": "b" })), Vec::<String>::new());
         assert_eq!(with(serde_json::json!({ "store": s3, "path": "a/b" })), Vec::<String>::new());
+        assert_eq!(with(serde_json::json!({ "store": s3, "dump": "a/b.sql.gz" })), Vec::<String>::new());
         for wrong in [
             serde_json::json!({}),
             serde_json::json!({ "store": s3 }),
             serde_json::json!({ "backup": "b", "path": "a" }),
+            serde_json::json!({ "dump": "b.sql" }),
+            serde_json::json!({ "store": s3, "path": "a", "dump": "b.sql" }),
         ] {
             assert_eq!(with(wrong), ["spec.bootstrap.recovery"]);
         }
+        let going_on = serde_json::json!({ "store": s3, "dump": "b.sql", "target": { "end": true } });
+        assert_eq!(with(going_on), ["spec.bootstrap.recovery.target"]);
         assert_eq!(with(serde_json::json!({ "store": {}, "path": "a" })), ["spec.bootstrap.recovery.store"]);
     }
 

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use objects::api::{Backup, BackupEncryption, BackupPhase, BackupStore, MysqlBackup, Recovery};
 use objects::validate::{Target, recovery_target};
-use wire::{BackupKeys, BackupSource, Command, RecoveryTarget, Sensitive, StoreAccess};
+use wire::{BackupKeys, BackupSource, Command, DumpSource, RecoveryTarget, Sensitive, StoreAccess};
 
 use crate::Context;
 use crate::cache::ClusterKey;
@@ -137,7 +137,7 @@ fn target(target: &objects::api::RecoveryTarget) -> anyhow::Result<RecoveryTarge
     })
 }
 
-/// The backup that a cluster's first data comes from, as its spec names it.
+/// The backup, or the dump, that a cluster's first data comes from, as its spec names it.
 #[derive(Clone)]
 pub struct Source {
     client: Client,
@@ -157,10 +157,14 @@ impl Source {
     /// # Errors
     /// There is no such backup, no way into its store, or no such target.
     pub async fn command(&self) -> anyhow::Result<Command> {
+        let keys = keys(&self.client, &self.namespace, &self.recovery).await?;
+        if let (Some(store), Some(object)) = (&self.recovery.store, &self.recovery.dump) {
+            let store = access(&self.client, &self.namespace, store).await?;
+            return Ok(Command::Import { dump: Box::new(DumpSource { store, object: object.clone(), keys }) });
+        }
         let target = self.recovery.target.as_ref().map(target).transpose()?;
         let (store, path, manifest_sha256) = self.place().await?;
         let store = access(&self.client, &self.namespace, &store).await?;
-        let keys = keys(&self.client, &self.namespace, &self.recovery).await?;
         let backup = Box::new(BackupSource { store, path, manifest_sha256, keys });
         // An older agent knows how to take up a backup, and no more.
         let alone = target.is_none() && backup::layout::is_full(&backup.path);
@@ -172,8 +176,9 @@ impl Source {
         if let (Some(store), Some(path)) = (store, path) {
             return Ok((store.clone(), path.clone(), None));
         }
-        let name =
-            backup.as_deref().context("spec.bootstrap.recovery: names neither a backup nor a store and a path")?;
+        let name = backup
+            .as_deref()
+            .context("spec.bootstrap.recovery: names neither a backup, nor a store and a path or a dump")?;
         let backups: Api<MysqlBackup> = Api::namespaced(self.client.clone(), &self.namespace);
         let found = backups.get_opt(name).await.with_context(|| format!("reading MysqlBackup {name}"))?;
         let found = found.with_context(|| {

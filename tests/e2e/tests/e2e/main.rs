@@ -11,6 +11,7 @@ mod certificates;
 mod control;
 mod drill;
 mod faults;
+mod import;
 mod mend;
 mod operator;
 mod point_in_time;
