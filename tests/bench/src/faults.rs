@@ -23,26 +23,52 @@ const HOLD: Duration = Duration::from_secs(6);
 /// The load of these figures.
 const WRITERS: u64 = 16;
 
-/// Strikes each kind whose name has these words in it so many times in each place.
-pub async fn measure(steps: &Steps, cluster: &Cluster, words: &str, times: usize, report: &mut Report) -> Result<()> {
+/// Where the operator that acts is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Place {
+    /// On another node.
+    Elsewhere,
+    /// On the primary's node.
+    Beside,
+}
+
+/// What is measured of all there is.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen<'a> {
+    /// Kinds whose names have these words in them.
+    pub words: &'a str,
+    /// Only with the operator there.
+    pub place: Option<Place>,
+}
+
+/// Strikes each kind so many times in each place.
+pub async fn measure(
+    steps: &Steps,
+    cluster: &Cluster,
+    chosen: Chosen<'_>,
+    times: usize,
+    report: &mut Report,
+) -> Result<()> {
     if times == 0 {
         return Ok(());
     }
     let operator = Operator::of(cluster.env());
     let (mut faults, mut acknowledged) = (0, 0);
-    for (kind, placed) in KINDS.into_iter().filter(|(kind, _)| kind.to_string().contains(words)) {
-        for beside in if placed { vec![false, true] } else { vec![false] } {
-            let place = match (placed, beside) {
-                (false, _) => "",
-                (true, false) => ", the acting operator elsewhere",
-                (true, true) => ", the acting operator beside it",
+    for (kind, placed) in KINDS.into_iter().filter(|(kind, _)| kind.to_string().contains(chosen.words)) {
+        let places = if placed { vec![Some(Place::Elsewhere), Some(Place::Beside)] } else { vec![None] };
+        let wanted = |at: &Option<Place>| at.is_none() || chosen.place.is_none() || *at == chosen.place;
+        for at in places.into_iter().filter(wanted) {
+            let place = match at {
+                None => "",
+                Some(Place::Elsewhere) => ", the acting operator elsewhere",
+                Some(Place::Beside) => ", the acting operator beside it",
             };
             let step = steps.begin(&format!("{kind}{place}"));
             let (mut gaps, mut whole) = (Vec::new(), Vec::new());
             for number in 1..=times {
                 step.tell(&format!("{number} of {times}"));
-                if placed {
-                    operator.place_primary(cluster, beside).await?;
+                if let Some(at) = at {
+                    operator.place_primary(cluster, at == Place::Beside).await?;
                 }
                 let run = survive(cluster, kind, HOLD, Load { writers: WRITERS, ..Load::default() }).await?;
                 run.hold()?;

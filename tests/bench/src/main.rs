@@ -75,6 +75,9 @@ struct Arguments {
     /// Only the further kinds of faults with these words in their names, such as 'loses power'; all if not given.
     #[arg(long, default_value = "")]
     fault: String,
+    /// Only with the operator that acts in this place, where that matters; in both if not given.
+    #[arg(long, value_enum)]
+    place: Option<faults::Place>,
     /// How many times the primary of a group of Group Replication is killed, under each of its settings; none if 0.
     #[arg(long, default_value_t = 3)]
     group_kills: usize,
@@ -179,7 +182,8 @@ async fn in_the_lab(
         .await?;
     failover::switchovers(steps, &cluster, times(Part::Switchovers, arguments.switchovers), report).await?;
     swap::measure(steps, &cluster, policy, times(Part::Swaps, arguments.swaps), report).await?;
-    faults::measure(steps, &cluster, &arguments.fault, times(Part::Faults, arguments.faults), report).await?;
+    let chosen = faults::Chosen { words: &arguments.fault, place: arguments.place };
+    faults::measure(steps, &cluster, chosen, times(Part::Faults, arguments.faults), report).await?;
     let plain = Cluster::named(env, "grampus-bench", "plain");
     let lasts = Duration::from_secs(arguments.pair_seconds);
     throughput::measure(steps, &cluster, &plain, times(Part::Throughput, arguments.pairs), lasts, report).await?;

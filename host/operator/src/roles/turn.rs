@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a loss has to be seen, and nobody may have moved the record, before an operator without the Lease
-/// makes it. A leader that sees the loss claims within some tens of milliseconds (measured 20–60); one whose API server
-/// takes longer than this decides anew in any case, and two that claim at once cost each other one write.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// makes it. A leader that sees the loss claims within some tens of milliseconds (measured 20–60). A slow API server is no
+/// reason to wait for longer: whoever stands in has to go through it too, and two that claim at once cost each other one
+/// write.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
