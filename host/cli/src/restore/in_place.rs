@@ -71,20 +71,17 @@ impl Before {
     /// # Errors
     /// The API server would not take `next`, the manifests could not be written, or it could not be deleted.
     pub async fn give_way(&self, site: &Site, next: &MysqlCluster, directory: &Path) -> anyhow::Result<Manifests> {
-        is_taken(site, next).await?;
+        check_with_server(site, next).await?;
         let manifests = Manifests::write(directory, next, &self.cluster)?;
         let name = self.cluster.name_any();
+        // Whoever interrupts it hears nothing more.
+        eprintln!("{}", manifests.announced(&name));
         let spinner = ProgressBar::new_spinner();
         spinner.enable_steady_tick(super::TURN);
         spinner.set_message(format!("{name} ends; its volumes stay"));
         let ended = self.end(site, &name).await;
         spinner.finish_and_clear();
-        ended.with_context(|| {
-            format!(
-                "interrupted; `kubectl apply -f {}` goes on, once nothing of {name} is there",
-                manifests.next.display()
-            )
-        })?;
+        ended?;
         Ok(manifests)
     }
 
@@ -129,6 +126,16 @@ impl Manifests {
         Ok(all)
     }
 
+    /// What is about to happen, and how to go on if it does not come to its end.
+    fn announced(&self, name: &str) -> String {
+        format!(
+            "{name} is deleted now and made again from the backup; its volumes stay. If this is interrupted:\n  \
+             kubectl apply -f {}   goes on\n  kubectl apply -f {}   goes back",
+            self.next.display(),
+            self.before.display()
+        )
+    }
+
     /// How to undo it, and how to make it final.
     pub fn told(&self, name: &str, left: &str) -> String {
         format!(
@@ -157,8 +164,8 @@ fn keeps_its_volumes(cluster: &MysqlCluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the API server would take it, but for its name: everything else is looked at first.
-async fn is_taken(site: &Site, next: &MysqlCluster) -> anyhow::Result<()> {
+/// Has the API server look at everything but the name, which is still taken: that comes last.
+async fn check_with_server(site: &Site, next: &MysqlCluster) -> anyhow::Result<()> {
     let params = PostParams { dry_run: true, ..PostParams::default() };
     match site.api::<MysqlCluster>().create(&params, next).await {
         Ok(_) => Ok(()),
@@ -264,6 +271,10 @@ mod tests {
             assert!(text.contains("kind: MysqlCluster") && text.contains("name: shop"), "{text}");
             assert!(!text.contains("resourceVersion") && !text.contains("status"), "{text}");
         }
+        let announced = manifests.announced("shop");
+        assert!(
+            announced.contains("shop-restored.yaml   goes on") && announced.contains("shop-previous.yaml   goes back")
+        );
         let refused = Manifests::write(directory.path(), &next, &smallest()).err().unwrap().to_string();
         assert!(refused.contains("shop-restored.yaml"), "{refused}");
     }
