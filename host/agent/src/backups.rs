@@ -5,14 +5,15 @@
 //! end, and at the start of an agent.
 
 mod copy;
+mod logical;
 
 pub use copy::check_room;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use backup::encryption::{self, Recipients};
-use backup::manifest::{FORMAT, Gtids, Manifest, Method, Origin};
+use backup::encryption::Recipients;
+use backup::manifest::{self, Gtids, Manifest, Method, Origin};
 use backup::store::Patience;
 use backup::write::Manner;
 use backup::{Progress, Store};
@@ -66,11 +67,17 @@ pub fn answer(member: &Arc<Member>, call: BackupCall) -> BackupAnswer {
     let refused = if call.wire == WIRE_VERSION {
         match call.ask {
             BackupAsk::Look => None,
-            BackupAsk::Begin(order) => begin(member, *order, None).err(),
+            BackupAsk::Begin(order) => begin(member, *order, Method::Clone, None).err(),
             BackupAsk::BeginEncrypted { order, recipients } => match recipients_of(&recipients) {
-                Ok(recipients) => begin(member, *order, Some(recipients)).err(),
+                Ok(recipients) => begin(member, *order, Method::Clone, Some(recipients)).err(),
                 Err(why) => Some(why),
             },
+            BackupAsk::BeginLogical { order, recipients } => {
+                match recipients.as_deref().map(recipients_of).transpose() {
+                    Ok(recipients) => begin(member, *order, Method::Logical, recipients).err(),
+                    Err(why) => Some(why),
+                }
+            }
             BackupAsk::Abort { id } => {
                 if let Some(current) = member.backups.lock().as_ref().filter(|current| current.id == id) {
                     current.abort.cancel();
@@ -95,7 +102,12 @@ pub fn recipients_of(recipients: &[String]) -> Result<Recipients, String> {
     Recipients::parse(&recipients.join("\n")).map_err(|why| format!("the order's public keys: {why}"))
 }
 
-fn begin(member: &Arc<Member>, order: BackupOrder, recipients: Option<Recipients>) -> Result<(), String> {
+fn begin(
+    member: &Arc<Member>,
+    order: BackupOrder,
+    method: Method,
+    recipients: Option<Recipients>,
+) -> Result<(), String> {
     let mut current = member.backups.lock();
     match &*current {
         Some(known) if known.id == order.id => return Ok(()),
@@ -114,10 +126,10 @@ fn begin(member: &Arc<Member>, order: BackupOrder, recipients: Option<Recipients
     drop(current);
     let member = Arc::clone(member);
     tokio::spawn(async move {
-        tracing::info!(id = order.id, path = order.path, encrypted = recipients.is_some(), "making a backup");
+        tracing::info!(id = order.id, path = order.path, ?method, encrypted = recipients.is_some(), "making a backup");
         let made = tokio::spawn({
             let member = Arc::clone(&member);
-            async move { make(&member, &order, recipients.as_ref(), &progress, &abort).await }
+            async move { make(&member, &order, method, recipients.as_ref(), &progress, &abort).await }
         });
         let made = made.await.unwrap_or_else(|why| Err(anyhow::anyhow!("the agent has a defect: {why}")));
         let ended = match made {
@@ -140,13 +152,14 @@ fn begin(member: &Arc<Member>, order: BackupOrder, recipients: Option<Recipients
 async fn make(
     member: &Arc<Member>,
     order: &BackupOrder,
+    method: Method,
     recipients: Option<&Recipients>,
     progress: &Arc<Progress>,
     abort: &CancellationToken,
 ) -> anyhow::Result<BackupSummary> {
     let store = Store::open(&order.store, Patience::default())?;
     remove_copy(member).await?;
-    let made = copy_and_send(member, order, recipients, &store, progress, abort).await;
+    let made = copy_and_send(member, order, method, recipients, &store, progress, abort).await;
     remove_copy(member).await?;
     made
 }
@@ -160,6 +173,7 @@ async fn remove_copy(member: &Member) -> anyhow::Result<()> {
 async fn copy_and_send(
     member: &Arc<Member>,
     order: &BackupOrder,
+    method: Method,
     recipients: Option<&Recipients>,
     store: &Store,
     progress: &Arc<Progress>,
@@ -167,14 +181,17 @@ async fn copy_and_send(
 ) -> anyhow::Result<BackupSummary> {
     let began_at = Timestamp::now();
     member.backups.stage("copying");
-    let copied = copy::copy(member, abort).await?;
+    let copied = match method {
+        Method::Clone => copy::copy(member, abort).await?,
+        Method::Logical => logical::dump(member, abort).await?,
+    };
     member.backups.stage("sending");
     let manner = Manner { bytes_per_second: order.bytes_per_second, recipients, ..Manner::default() };
     let (config, encryption) = (&member.config, recipients.map(Recipients::encryption));
-    let manifest = |content| Manifest {
-        format: encryption::format(FORMAT, encryption.as_ref()),
+    let manifest_of = |content| Manifest {
+        format: manifest::format(method, encryption.as_ref()),
         id: order.id.clone(),
-        method: Method::Clone,
+        method,
         cluster: Origin {
             namespace: config.namespace.clone(),
             name: config.cluster.clone(),
@@ -192,7 +209,7 @@ async fn copy_and_send(
         content,
     };
     let dir = config.backup_datadir();
-    let (manifest, sum) = backup::write::write(store, &order.path, &dir, manner, progress, abort, manifest).await?;
+    let (manifest, sum) = backup::write::write(store, &order.path, &dir, manner, progress, abort, manifest_of).await?;
     let unix_ms = |time: Timestamp| u64::try_from(time.as_millisecond()).unwrap_or(0);
     Ok(BackupSummary {
         gtids: manifest.gtids.at_least,

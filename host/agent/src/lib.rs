@@ -22,6 +22,7 @@ mod monitor;
 mod my_cnf;
 mod operators;
 mod probes;
+mod programs;
 mod reap;
 mod restore;
 mod server;

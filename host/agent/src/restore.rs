@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use backup::archive::Archive;
 use backup::keys::Identities;
-use backup::manifest::Manifest;
+use backup::manifest::{Manifest, Method};
 use backup::store::Patience;
 use backup::{Error, Keys, Progress, Store, find, layout, read};
 use tokio::process::Command;
@@ -60,7 +60,7 @@ pub async fn restore(member: Arc<Member>, source: BackupSource, target: Option<R
 /// # Errors
 /// As of [`restore`].
 pub async fn import(member: Arc<Member>, source: DumpSource) -> anyhow::Result<()> {
-    let imported = make_and_fill(&member, &source).await;
+    let imported = async { make_and_fill(&member, &Dump::of(&source)?).await }.await;
     put_in_place(&member, imported).await
 }
 
@@ -97,6 +97,15 @@ async fn fetch_and_adopt(
     let keys = keys(source.keys.as_ref())?;
     let (path, manifest, onward) = beginning(&store, source, target).await?;
     keys.open(&path, manifest.encryption.as_ref())?;
+    if manifest.method == Method::Logical {
+        if onward.is_some() {
+            bail!(
+                "{path} is a logical backup, from which nothing goes on: leave spec.bootstrap.recovery.target out, or name \
+                 another backup"
+            );
+        }
+        return fetch_and_fill(member, &store, &path, &manifest, &keys).await;
+    }
     let version = version(member).await?;
     manifest.fits(&version, config.lower_case_table_names.unwrap_or(0)).map_err(anyhow::Error::msg)?;
     if let Some(onward) = &onward {
@@ -111,16 +120,31 @@ async fn fetch_and_adopt(
     adopt(member, &new, &work).await
 }
 
-async fn make_and_fill(member: &Arc<Member>, source: &DumpSource) -> anyhow::Result<()> {
+/// The dump in a logical backup: it is only begun with once all of it is there and right.
+async fn fetch_and_fill(
+    member: &Arc<Member>,
+    store: &Store,
+    path: &str,
+    manifest: &Manifest,
+    keys: &Keys,
+) -> anyhow::Result<()> {
+    let between = member.config.replay_dir();
+    // Beside it stands what is made of it.
+    check_room(&member.config.data, manifest.content.bytes.saturating_mul(2))?;
+    durable::remove_tree(&between)?;
+    fetch(member, store, path, manifest, keys, &between).await?;
+    make_and_fill(member, &Dump::File(between.join(layout::DUMP))).await
+}
+
+async fn make_and_fill(member: &Arc<Member>, dump: &Dump) -> anyhow::Result<()> {
     let (config, new) = (&member.config, member.config.new_datadir());
-    let dump = Dump::of(source)?;
     stage(member, "making the data directory");
     durable::remove_tree(&new)?;
     // Only who carries the dump out: all others are made afterwards, whatever it does.
     let statements = accounts::scratch_statements(config)?;
     let with_user_part = my_cnf::render(config, &member.children).await?.with_user_part;
     initialize::make(member, &config.runtime.join("job"), &new, &statements, with_user_part).await?;
-    adopt(member, &new, &Work::Dump(&dump)).await
+    adopt(member, &new, &Work::Dump(dump)).await
 }
 
 /// What there is to open with.

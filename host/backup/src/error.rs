@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::encryption::FORMAT;
-
 /// Why a backup could not be made or used. Every one names the object it is about.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -76,7 +74,7 @@ pub enum Error {
     #[error("the target cannot be reached: {0}")]
     Unreachable(String),
     /// A later release wrote it in a way that cannot be ignored.
-    #[error("{object} is of format {found}, and this release reads up to {FORMAT}; use a later release")]
+    #[error("{object} is of format {found}, which this release does not know; use a later release")]
     Format {
         /// Which.
         object: String,

@@ -3,6 +3,8 @@
 //! `NAMESPACE/CLUSTER/full/ID-MEMBER/` holds one backup: `parts/000000` and so on, `manifest.sha256`, and `manifest.json`,
 //! which is written last.
 //!
+//! `NAMESPACE/CLUSTER/logical/ID-MEMBER/` holds a logical backup in the same way.
+//!
 //! `NAMESPACE/CLUSTER/log/UID/` holds the archive of the binary log of one cluster: `000000000042.json` is the entry of a
 //! segment, `data/000000000042-MEMBER-RANDOM.binlog.zst` its bytes. Pure.
 
@@ -14,10 +16,18 @@ pub const MANIFEST: &str = "manifest.json";
 /// The checksum of [`MANIFEST`], as `sha256sum` writes and checks it. It is written before it.
 pub const MANIFEST_SUM: &str = "manifest.sha256";
 
+/// The only file in a logical backup.
+pub const DUMP: &str = "dump.sql";
+
 /// Where the backup of this identifier lies when it is made from this member, relative to the store's prefix. Two
 /// members never write the same object, whatever one of them has not heard of.
 pub fn full(namespace: &str, cluster: &str, id: &str, member: &str) -> String {
     format!("{namespace}/{cluster}/full/{id}-{member}")
+}
+
+/// Where a logical backup lies. Nothing else is looked for there: no archive goes on from one, and no retention removes it.
+pub fn logical(namespace: &str, cluster: &str, id: &str, member: &str) -> String {
+    format!("{namespace}/{cluster}/logical/{id}-{member}")
 }
 
 /// Whether this path, as far as its looks go, is that of one backup, and not of all that there is of a cluster.

@@ -1,7 +1,7 @@
 //! The manifest: what a backup holds, and how every part of it is known to be whole.
 //!
 //! It outlives the release that wrote it: fields may be added and are ignored by those who do not know them, and one
-//! that cannot be ignored comes with another [`FORMAT`], as encryption does. Pure.
+//! that cannot be ignored comes with another [`format`], as encryption does. Pure.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,25 @@ use crate::encryption::{self, Encryption};
 use crate::error::Error;
 use crate::layout;
 
-/// The format that this release writes where nothing is encrypted. The highest that it reads is
-/// [`encryption::FORMAT`].
-pub const FORMAT: u32 = 1;
+/// The format of a manifest that every release reads: of a copy of data files that is not encrypted.
+const FORMAT: u32 = 1;
+
+/// The format of a manifest of a logical backup. It is the highest that this release reads.
+const LOGICAL: u32 = 3;
+
+/// The format of a manifest of what was made and encrypted like this: what those who do not know of it cannot restore.
+pub const fn format(method: Method, encryption: Option<&Encryption>) -> u32 {
+    match method {
+        Method::Clone => encryption::format(FORMAT, encryption),
+        Method::Logical => LOGICAL,
+    }
+}
 
 /// What a backup holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// [`FORMAT`], or [`encryption::FORMAT`], of whoever wrote it.
+    /// [`format`] says which.
     pub format: u32,
     /// What the backup is known by.
     pub id: String,
@@ -59,6 +69,8 @@ pub struct Manifest {
 pub enum Method {
     /// The parts are a data directory that `CLONE LOCAL DATA DIRECTORY` made.
     Clone,
+    /// The parts are a directory with [`layout::DUMP`], which mysqldump wrote.
+    Logical,
 }
 
 /// A cluster, as Kubernetes knew it.
@@ -142,7 +154,7 @@ impl Manifest {
             return Err(damaged(format!("its SHA-256 is {found}, and {} says {expected:?}", layout::MANIFEST_SUM)));
         }
         let format: Format = serde_json::from_slice(text).map_err(|why| damaged(why.to_string()))?;
-        if format.format > encryption::FORMAT {
+        if format.format > LOGICAL {
             return Err(Error::Format { object, found: format.format });
         }
         let manifest: Self = serde_json::from_slice(text).map_err(|why| damaged(why.to_string()))?;
@@ -153,7 +165,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Whether a server of this version can be started on the data, and with this `lower_case_table_names`.
+    /// Whether a server of this version can be started on the data files, and with this `lower_case_table_names`.
     ///
     /// # Errors
     /// What does not fit, and what would.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use backup::archive::{Appended, Archive};
 use backup::log::{self, Entry};
-use backup::manifest::{Content, FORMAT, Gtids, Manifest, Method, Origin, Server};
+use backup::manifest::{self, Content, Gtids, Manifest, Method, Origin, Server};
 use backup::retention::{Policy, judge};
 use backup::store::Patience;
 use backup::survey::survey;
@@ -132,7 +132,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
 fn manifest(content: Content) -> Manifest {
     let set = |text: &str| text.parse().unwrap();
     Manifest {
-        format: FORMAT,
+        format: manifest::format(Method::Clone, None),
         id: "20261127T135000Z-4be0643f".to_owned(),
         method: Method::Clone,
         cluster: Origin { namespace: "store".to_owned(), name: "shop".to_owned(), uid: "uid".to_owned() },

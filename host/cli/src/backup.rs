@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::watcher::watch_object;
 use kube::{Api, ResourceExt as _};
-use objects::api::{BackupPhase, MysqlBackup, MysqlBackupSpec, MysqlBackupStatus};
+use objects::api::{BackupMethod, BackupPhase, MysqlBackup, MysqlBackupSpec, MysqlBackupStatus};
 use tokio::time::{Instant, sleep_until};
 
 use crate::operation::Subject;
@@ -21,11 +21,24 @@ use crate::style::{Style, Tone};
 /// How long a backup may lie untouched before it is said that nobody seems to work.
 const UNTOUCHED: Duration = Duration::from_secs(10);
 
+/// How a backup is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Method {
+    /// By MySQL's clone plugin.
+    Clone,
+    /// By mysqldump.
+    Logical,
+}
+
 /// Which cluster.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     subject: Subject,
+    /// How it is made: a copy of the data files, or the statements that make the databases again, for a server of another
+    /// version.
+    #[arg(long, value_enum, default_value_t = Method::Clone)]
+    method: Method,
     /// Return as soon as the MysqlBackup exists.
     #[arg(long)]
     no_wait: bool,
@@ -44,7 +57,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let backups: Api<MysqlBackup> = site.api();
     let backup = MysqlBackup {
         metadata: ObjectMeta { generate_name: Some(format!("{name}-")), ..ObjectMeta::default() },
-        spec: MysqlBackupSpec { cluster: name.to_owned(), method: None },
+        spec: MysqlBackupSpec { cluster: name.to_owned(), method: arguments.method.asked() },
         status: None,
     };
     let created = backups.create(&PostParams::default(), &backup).await;
@@ -58,6 +71,16 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (text, succeeded) = outcome(&created, &status, Style::of_stdout());
     println!("{text}");
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Method {
+    /// As the spec says it, which says nothing of what is meant anyway.
+    fn asked(self) -> Option<BackupMethod> {
+        match self {
+            Self::Clone => None,
+            Self::Logical => Some(BackupMethod::Logical),
+        }
+    }
 }
 
 /// What came of it, and whether it is what was asked for.

@@ -34,6 +34,14 @@ pub enum BackupAsk {
         /// For whom: public keys of age, as in `age1…`, at least one.
         recipients: Vec<String>,
     },
+    /// Make a logical backup. A word of its own, so that an agent that knows only the other kind does not make that.
+    BeginLogical {
+        /// The order.
+        order: Box<BackupOrder>,
+        /// For whom it is encrypted, if it is: public keys of age, at least one.
+        #[serde(default)]
+        recipients: Option<Vec<String>>,
+    },
     /// End the backup of that identifier, and remove what it left in the store.
     Abort {
         /// [`BackupOrder::id`].

@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use backup::manifest::Server;
 use mysql_async::prelude::Queryable;
 use tokio_util::sync::CancellationToken;
+use topology::facts::ServerFacts;
 use topology::gtid::GtidSet;
 use uuid::Uuid;
 
@@ -48,12 +49,7 @@ pub struct Copied {
 pub async fn copy(member: &Arc<Member>, abort: &CancellationToken) -> anyhow::Result<Copied> {
     let (mut session, running) = member.session().await?;
     let before = member.facts(&mut session, running).await?;
-    let config = Arc::clone(&member.config);
-    tokio::task::spawn_blocking(move || {
-        let needed = copied_size(&config.datadir()).context("the data cannot be measured")?;
-        check_room(&config.data, needed)
-    })
-    .await??;
+    room_for_a_copy(member).await?;
     let settings = settings(&mut session).await?;
     let target = member.config.backup_datadir();
     let statement = format!("CLONE LOCAL DATA DIRECTORY = {}", quote(&target.display().to_string()));
@@ -66,12 +62,32 @@ pub async fn copy(member: &Arc<Member>, abort: &CancellationToken) -> anyhow::Re
         }
     }
     let after = member.facts(&mut session, running).await?;
-    Ok(Copied {
-        server_uuid: before.server_uuid,
-        server: Server { version: before.version, settings },
-        at_least: before.executed,
-        at_most: after.executed.union(&after.owned),
-    })
+    Ok(Copied::between(before, after, settings))
+}
+
+impl Copied {
+    /// What can be said of a copy that was made between two looks at the server.
+    pub fn between(before: ServerFacts, after: ServerFacts, settings: BTreeMap<String, String>) -> Self {
+        Self {
+            server_uuid: before.server_uuid,
+            server: Server { version: before.version, settings },
+            at_least: before.executed,
+            at_most: after.executed.union(&after.owned),
+        }
+    }
+}
+
+/// Refuses a copy of the data for which there is no room.
+///
+/// # Errors
+/// As of [`check_room`].
+pub async fn room_for_a_copy(member: &Member) -> anyhow::Result<()> {
+    let config = Arc::clone(&member.config);
+    let measured = tokio::task::spawn_blocking(move || {
+        let needed = copied_size(&config.datadir()).context("the data cannot be measured")?;
+        check_room(&config.data, needed)
+    });
+    measured.await?
 }
 
 /// Ends the statement of another connection. One that has ended is ended.
@@ -81,7 +97,8 @@ async fn end(member: &Member, connection: u32) {
     }
 }
 
-async fn settings(session: &mut Session) -> anyhow::Result<BTreeMap<String, String>> {
+/// What a manifest says of the server.
+pub async fn settings(session: &mut Session) -> anyhow::Result<BTreeMap<String, String>> {
     let query = format!(
         "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.global_variables \
          WHERE VARIABLE_NAME IN ({SETTINGS})"

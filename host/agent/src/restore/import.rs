@@ -3,23 +3,24 @@
 //! A statement that fails ends it: half a dump is none. What the dump says about accounts counts for applications only, and
 //! a dump that brings the tables of accounts with it is refused, because they are those of another version.
 
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use backup::dump::{self, Form};
 use backup::store::Patience;
 use backup::{Keys, Progress, Store};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin};
 use wire::DumpSource;
 
 use super::{PROGRESS, keys, stage};
 use crate::backups::check_room;
-use crate::config::{ADMIN_ACCOUNT, Config};
+use crate::config::Config;
 use crate::initialize::SecretFile;
 use crate::member::Member;
-use crate::sql;
+use crate::programs;
 
 /// What a server is started with that takes a dump: rows as large as MySQL knows them, and patience with whoever waits for
 /// its end. If it ends before the dump does, everything is thrown away, so nothing has to be on the disk before it is shut
@@ -31,18 +32,21 @@ pub const OPTIONS: [&str; 4] = [
     "--innodb-doublewrite=OFF",
 ];
 
-/// MySQL's client, which reads statements.
-const CLIENT: &str = "mysql";
-
-/// How much of what the client says is told.
-const TOLD: usize = 1_000;
-
-/// A dump in a store.
-pub struct Dump {
-    store: Store,
-    object: String,
-    form: Form,
-    keys: Keys,
+/// Where a dump is.
+pub enum Dump {
+    /// In a store, and nobody knows more of it than it says itself.
+    Object {
+        /// Which store.
+        store: Store,
+        /// The object.
+        object: String,
+        /// How it is packed.
+        form: Form,
+        /// With what it is opened.
+        keys: Keys,
+    },
+    /// On the volume, every checksum compared: from a logical backup.
+    File(PathBuf),
 }
 
 impl Dump {
@@ -56,7 +60,7 @@ impl Dump {
             format!("{object} is no name of a dump: it has to end in .sql, .sql.gz or .sql.zst, or that and .age")
         })?;
         let keys = keys(source.keys.as_ref())?;
-        Ok(Self { store: Store::open(&source.store, Patience::default())?, object, form, keys })
+        Ok(Self::Object { store: Store::open(&source.store, Patience::default())?, object, form, keys })
     }
 
     /// Has a server carry it out, which is reached by what `config` says.
@@ -64,49 +68,33 @@ impl Dump {
     /// # Errors
     /// In words: what is wrong with the object, or the statement that failed.
     pub async fn carry_out(&self, member: &Arc<Member>, config: &Config) -> anyhow::Result<()> {
-        tracing::info!(object = self.object, "importing");
         let login = config.runtime.join("client.cnf");
-        let _removed_at_the_end = SecretFile::write(&login, &login_of(config)?)?;
-        let mut client = self.start(member, config, &login)?;
+        let _removed_at_the_end = SecretFile::write(&login, &programs::login(config)?)?;
+        let mut command = programs::command(config, "mysql", &login);
+        command
+            // Without the first a dump could have the client run programs.
+            .args(["--binary-mode", "--max-allowed-packet=1G", "--default-character-set=utf8mb4"])
+            .stdin(match self {
+                Self::Object { .. } => Stdio::piped(),
+                Self::File(path) => {
+                    Stdio::from(File::open(path).with_context(|| format!("{} cannot be read", path.display()))?)
+                }
+            })
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut client = programs::start(member, &mut command)?;
         let pid = client.id();
         let carried_out = self.feed(member, &mut client).await;
+        // It has ended, unless something else went wrong.
         let _ = client.kill().await;
         member.children.forget(pid);
         carried_out
     }
 
-    fn start(&self, member: &Member, config: &Config, login: &Path) -> anyhow::Result<Child> {
-        let program = client_beside(&config.mysqld);
-        let mut command = Command::new(&program);
-        command
-            .arg(format!("--defaults-file={}", login.display()))
-            // Without it a dump could have the client run programs.
-            .args(["--binary-mode", "--max-allowed-packet=1G", "--default-character-set=utf8mb4"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        member.children.spawn(&mut command).with_context(|| {
-            format!(
-                "cannot run {}: a dump is read by MySQL's client, which the image (spec.image) has to contain",
-                program.display()
-            )
-        })
-    }
-
     async fn feed(&self, member: &Member, client: &mut Child) -> anyhow::Result<()> {
-        let input = client.stdin.take().context("the client's input")?.into_owned_fd()?;
         let progress = Arc::<Progress>::default();
-        let pour = dump::pour(
-            &self.store,
-            &self.object,
-            self.form,
-            &self.keys,
-            std::fs::File::from(input),
-            &progress,
-            &member.ending,
-        );
-        let work = async { tokio::join!(pour, output_of(client)) };
+        let input = client.stdin.take();
+        let work = async { tokio::join!(self.pour(member, input, &progress), programs::end_of(client)) };
         tokio::pin!(work);
         let mut tick = tokio::time::interval(PROGRESS);
         let (poured, ended) = loop {
@@ -119,75 +107,44 @@ impl Dump {
                 }
             }
         };
-        let ended = ended.context("waiting for the client")?;
+        let ended = ended.context("waiting for MySQL's client")?;
         if !ended.status.success() && !member.ending.is_cancelled() {
-            bail!("{}: {}", self.object, complaint(&ended));
+            bail!("{}: {}", self.name(), programs::complaint(&ended));
         }
-        Ok(poured?)
+        poured
     }
-}
 
-/// What `wait_with_output` would give, of a client that is still there afterwards.
-async fn output_of(client: &mut Child) -> std::io::Result<Output> {
-    let mut stderr = Vec::new();
-    if let Some(mut pipe) = client.stderr.take() {
-        tokio::io::AsyncReadExt::read_to_end(&mut pipe, &mut stderr).await?;
+    /// What comes from a file the client reads by itself.
+    async fn pour(&self, member: &Member, input: Option<ChildStdin>, progress: &Arc<Progress>) -> anyhow::Result<()> {
+        let (Self::Object { store, object, form, keys }, Some(input)) = (self, input) else { return Ok(()) };
+        let input = File::from(input.into_owned_fd()?);
+        Ok(dump::pour(store, object, *form, keys, input, progress, &member.ending).await?)
     }
-    Ok(Output { status: client.wait().await?, stdout: Vec::new(), stderr })
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Object { object, .. } => object,
+            Self::File(_) => "the dump in the backup",
+        }
+    }
 }
 
 fn told(progress: &Progress) -> String {
     let (done, total) = (progress.done(), progress.total());
-    let percent = (u128::from(done) * 100).checked_div(u128::from(total)).unwrap_or(0);
-    format!("importing {percent} % of a dump of {} MiB", total.div_ceil(1 << 20))
-}
-
-/// The line with the statement that failed, in the client's words.
-fn complaint(ended: &Output) -> String {
-    let said = String::from_utf8_lossy(&ended.stderr);
-    let said = said.trim();
-    match said.char_indices().nth(TOLD) {
-        _ if said.is_empty() => format!("MySQL's client ended with {}", ended.status),
-        Some((end, _)) => format!("{}…", &said[..end]),
-        None => said.to_owned(),
+    match (u128::from(done) * 100).checked_div(u128::from(total)) {
+        Some(percent) => format!("importing {percent} % of a dump of {} MiB", total.div_ceil(1 << 20)),
+        None => "importing a dump".to_owned(),
     }
-}
-
-/// The client that came with the server, or the first on the path.
-fn client_beside(mysqld: &Path) -> PathBuf {
-    let beside = mysqld.with_file_name(CLIENT);
-    if mysqld.is_absolute() && beside.exists() { beside } else { PathBuf::from(CLIENT) }
-}
-
-fn login_of(config: &Config) -> anyhow::Result<String> {
-    let password = sql::secret(config, "admin-password")?.replace('\\', "\\\\").replace('"', "\\\"");
-    Ok(format!(
-        "[client]\nuser=\"{ADMIN_ACCOUNT}\"\npassword=\"{password}\"\nsocket=\"{}\"\n",
-        config.socket().display()
-    ))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt as _;
-    use std::process::ExitStatus;
-
     use super::*;
 
     #[test]
-    fn what_the_client_complains_of_is_told_and_no_more_than_a_person_reads() {
-        let said = |text: &str| {
-            complaint(&Output { status: ExitStatus::from_raw(256), stdout: Vec::new(), stderr: text.into() })
-        };
-        assert_eq!(said("ERROR 1146 (42S02) at line 3: no table\n"), "ERROR 1146 (42S02) at line 3: no table");
-        assert!(said("").contains("exit status: 1"));
-        assert_eq!(said(&"ä".repeat(5_000)).chars().count(), TOLD + 1);
-    }
-
-    #[test]
-    fn progress_is_told_of_nothing_too() {
+    fn progress_is_told_where_there_is_any() {
         let progress = Progress::default();
-        assert_eq!(told(&progress), "importing 0 % of a dump of 0 MiB");
+        assert_eq!(told(&progress), "importing a dump");
         progress.expect(4 << 20);
         progress.add(1 << 20);
         assert_eq!(told(&progress), "importing 25 % of a dump of 4 MiB");

@@ -26,25 +26,25 @@ fn what_a_later_release_adds_is_ignored_and_what_it_changes_is_refused() {
     let text = value.to_string();
     assert_eq!(Manifest::read("shop", text.as_bytes(), &sha256(text.as_bytes())).unwrap(), first());
 
-    value["format"] = 3.into();
+    value["format"] = 4.into();
     let text = value.to_string();
     let refused = Manifest::read("shop", text.as_bytes(), &sha256(text.as_bytes()));
-    assert!(matches!(refused, Err(Error::Format { found: 3, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Format { found: 4, .. })), "{refused:?}");
 }
 
 #[test]
 fn an_encrypted_one_says_for_whom_and_is_of_a_format_that_those_without_keys_refuse() {
     let recipients = ["age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj".to_owned()].to_vec();
     let encryption = Some(Encryption { method: encryption::Method::Age, recipients });
-    let format = encryption::format(FORMAT, encryption.as_ref());
+    let format = super::format(Method::Clone, encryption.as_ref());
     let text = Manifest { format, encryption, ..first() }.text().unwrap().0;
     assert_eq!(text, ENCRYPTED);
     let found = Manifest::read("shop", ENCRYPTED.as_bytes(), &sha256(ENCRYPTED.as_bytes())).unwrap();
     assert_eq!((found.format, found.encryption.is_some()), (2, true));
     assert_eq!(
-        encryption::format(FORMAT, None),
-        1,
-        "whoever reads those of the first release reads what is not encrypted"
+        (super::format(Method::Clone, None), super::format(Method::Logical, None)),
+        (1, 3),
+        "whoever reads those of the first release reads what is not encrypted, and no logical ones"
     );
 }
 

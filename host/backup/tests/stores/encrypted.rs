@@ -29,7 +29,7 @@ pub fn pair() -> (Recipients, Keys) {
 pub async fn write(store: &Store, dir: &Path, manner: Manner<'_>) -> Result<Manifest, Error> {
     let encryption = manner.recipients.map(Recipients::encryption);
     let manifest = |content| {
-        let format = encryption::format(FORMAT, encryption.as_ref());
+        let format = manifest::format(Method::Clone, encryption.as_ref());
         Manifest { format, encryption, ..manifest(content) }
     };
     let (progress, abort) = (Arc::default(), CancellationToken::new());

@@ -53,6 +53,10 @@ pub enum BackupMethod {
     /// the volume of the member it is made from.
     #[default]
     Clone,
+    /// The databases of applications as statements, by mysqldump: for a server of another version. It takes long to make,
+    /// longer to restore, and nothing can be recovered beyond it; the accounts of applications are not in it. It is kept
+    /// until somebody removes it from the store.
+    Logical,
 }
 
 /// How far a backup is.

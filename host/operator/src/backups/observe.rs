@@ -16,7 +16,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
-use objects::api::{MysqlBackup, MysqlCluster, labels, names};
+use objects::api::{BackupMethod, MysqlBackup, MysqlCluster, labels, names};
 use tokio::time::timeout;
 use topology::record::Record;
 use wire::{BackupAnswer, BackupAsk, BackupCall, StoreAccess, WIRE_VERSION};
@@ -42,6 +42,8 @@ pub struct Subject {
     pub cluster: Arc<MysqlCluster>,
     /// Its record.
     pub record: Record,
+    /// How the backup is made.
+    pub method: BackupMethod,
     /// The way to its agents.
     tls: Arc<rustls::ClientConfig>,
 }
@@ -63,12 +65,17 @@ impl Subject {
         let record = record.ok_or_else(|| format!("MysqlCluster {} has no primary yet", key.name))?;
         let tls = crate::tls::client_config(&context.client, &key).await.map_err(|why| format!("{why:#}"))?;
         let tls = tls.ok_or_else(|| format!("MysqlCluster {} has no certificates yet", key.name))?;
-        Ok(Self { id: id(backup), key, cluster, record: record.spec.record.clone(), tls })
+        let method = backup.spec.method.unwrap_or_default();
+        Ok(Self { id: id(backup), key, cluster, record: record.spec.record.clone(), method, tls })
     }
 
     /// Where an attempt from this member lies.
     pub fn path(&self, member: &str) -> String {
-        layout::full(&self.key.namespace, &self.key.name, &self.id, member)
+        let (namespace, cluster) = (&self.key.namespace, &self.key.name);
+        match self.method {
+            BackupMethod::Clone => layout::full(namespace, cluster, &self.id, member),
+            BackupMethod::Logical => layout::logical(namespace, cluster, &self.id, member),
+        }
     }
 
     /// Everything that is to be known before anything is done.

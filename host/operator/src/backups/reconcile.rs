@@ -7,7 +7,7 @@ use backup::steps::{Next, PATIENCE_S, next};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use objects::api::{BackupPhase, BackupStore, MysqlBackup, MysqlBackupStatus};
+use objects::api::{BackupMethod, BackupPhase, BackupStore, MysqlBackup, MysqlBackupStatus};
 use objects::validate::backup_bandwidth;
 use wire::{BackupAsk, BackupOrder, StoreAccess};
 
@@ -99,10 +99,11 @@ async fn begin(context: &Context, subject: &Subject, store: &StoreAccess, member
         policies: policies(subject),
         bytes_per_second: backup_bandwidth(spec),
     };
-    let order = Box::new(order);
-    let ask = match recipients {
-        Some(recipients) => BackupAsk::BeginEncrypted { order, recipients: recipients.texts() },
-        None => BackupAsk::Begin(order),
+    let (order, recipients) = (Box::new(order), recipients.map(|recipients| recipients.texts()));
+    let ask = match (subject.method, recipients) {
+        (BackupMethod::Logical, recipients) => BackupAsk::BeginLogical { order, recipients },
+        (BackupMethod::Clone, Some(recipients)) => BackupAsk::BeginEncrypted { order, recipients },
+        (BackupMethod::Clone, None) => BackupAsk::Begin(order),
     };
     let answer = subject.ask(context, member, ask).await;
     let refused = answer.map_or_else(Some, |answer| answer.refused);

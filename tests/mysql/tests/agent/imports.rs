@@ -8,11 +8,16 @@ use mysql_tests::member::program;
 use mysql_tests::{Cluster, Member};
 use tokio::process::Command as Program;
 use topology::facts::{DataState, JobKind, JobState};
+use topology::gtid::GtidSet;
 use topology::record::Phase;
-use wire::{Command, DumpSource, Outcome, StoreAccess};
+use wire::{BackupAsk, BackupOrder, Command, DumpSource, Outcome, RecoveryTarget, StoreAccess};
 
 use crate::Result;
-use crate::recovery::{empty, opened, rows};
+use crate::backups::{made_as, ordered};
+use crate::recovery::{empty, opened, recover_with, rows};
+
+/// Where a logical backup lies.
+const LOGICAL: &str = "test/shop/logical/20261128T050000Z-4be0643f-shop-0";
 
 /// What a dump has besides tables, and characters that a client could take for something else.
 const MORE: [&str; 5] = [
@@ -115,5 +120,38 @@ async fn a_dump_of_another_server_becomes_the_first_data_of_a_cluster() -> Resul
     assert_eq!(accounts, wanted, "every account of Grampus is there");
     drop((root, fresh_root));
     fresh.stop().await?;
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logical_backup_has_the_databases_of_applications_and_nothing_of_the_cluster_it_came_from() -> Result {
+    let (other, _) = Cluster::serving(1, 0).await?;
+    let (source, bucket) = (other.member(0), tempfile::tempdir()?);
+    let mut root = source.client("root").await?;
+    for statement in MORE {
+        root.query_drop(statement).await?;
+    }
+    source.client("app").await?.query_drop("INSERT INTO t VALUES (1, 10), (2, 20)").await?;
+    let (all, texts_there) = (rows(source).await?, texts(source).await?);
+    let store = StoreAccess::Volume { path: bucket.path().display().to_string() };
+    let order = BackupOrder { path: LOGICAL.to_owned(), ..*ordered("one", store.clone()) };
+    let summary = made_as(source, BackupAsk::BeginLogical { order: Box::new(order), recipients: None }).await?;
+    assert_eq!(summary.gtids, source.executed().await?);
+    assert!(!source.volume().join("mysql.backup").exists(), "nothing is left of it on the volume");
+    let manifest = std::fs::read_to_string(bucket.path().join(LOGICAL).join("manifest.json"))?;
+    assert!(manifest.contains(r#""format": 3"#) && manifest.contains(r#""method": "Logical""#), "{manifest}");
+    drop(root);
+    other.stop().await?;
+
+    let mut cluster = empty().await?;
+    let going_on = recover_with(&cluster, &store, LOGICAL, Some(RecoveryTarget::End), None).await?;
+    assert!(failure(going_on).contains("logical backup"));
+    assert_eq!(recover_with(&cluster, &store, LOGICAL, None, None).await?, JobState::Done);
+    assert_eq!(opened(&mut cluster).await?, GtidSet::new(), "a history of its own");
+    let member = cluster.member(0);
+    assert_eq!((rows(member).await?, texts(member).await?), (all, texts_there));
+    assert!(!member.volume().join("mysql.replay").exists(), "nothing is left of the statements");
+    member.client("root").await?.query_drop("CALL shop.twice()").await?;
+    member.client("app").await?.query_drop("INSERT INTO t VALUES (3, 30)").await?;
     cluster.stop().await
 }

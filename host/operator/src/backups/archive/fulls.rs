@@ -7,7 +7,7 @@ use backup::full::{Full, FullState, Start, start};
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
-use objects::api::{BackupPhase, MysqlBackup, MysqlCluster};
+use objects::api::{BackupMethod, BackupPhase, MysqlBackup, MysqlCluster};
 use tokio::time::Instant;
 use topology::gtid::GtidSet;
 
@@ -54,7 +54,9 @@ impl Fulls {
 
 /// A backup of this cluster in the store that its archive is in.
 fn full(cluster: &MysqlCluster, backup: &MysqlBackup) -> Option<Full> {
-    if backup.spec.cluster != cluster.name_any() {
+    // From a logical one nothing goes on.
+    let leads_on = backup.spec.method.unwrap_or_default() == BackupMethod::Clone;
+    if backup.spec.cluster != cluster.name_any() || !leads_on {
         return None;
     }
     let status = backup.status.clone().unwrap_or_default();
