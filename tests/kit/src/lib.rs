@@ -7,6 +7,7 @@
 mod bucket;
 mod cluster;
 mod diagnose;
+mod disk;
 mod environment;
 mod faults;
 mod image;
@@ -31,6 +32,7 @@ use tokio::time::{Instant, sleep};
 
 pub use bucket::Bucket;
 pub use cluster::{Cluster, Member, Operated, ask_all};
+pub use disk::Disk;
 pub use environment::Environment;
 pub use image::optimised;
 pub use ledger::{Ledger, Outage, Verdict, caught_up};
