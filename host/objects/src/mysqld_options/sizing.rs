@@ -11,12 +11,16 @@ const MIB: u64 = 1 << 20;
 
 /// What mysqld needs beside its buffer pool before anybody connects, performance_schema included, and the agent.
 const OVERHEAD: u64 = 640 * MIB;
+/// A pool takes one part in so many more than its size, for what is known of each page. It shows only once it is full.
+const PAGES_SHARE: u64 = 12;
 /// What a connection may take.
 const PER_CONNECTION: u64 = 4 * MIB;
 /// mysqld's own default.
 const CONNECTIONS: u64 = 151;
 /// Below this a pool is not worth having; it is mysqld's own default.
 const SMALLEST_POOL: u64 = 128 * MIB;
+/// What mysqld rounds the size of a pool up to (`innodb_buffer_pool_chunk_size`), unless it is smaller.
+const CHUNK: u64 = 128 * MIB;
 
 /// The size of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,7 +43,7 @@ pub fn defaults(sizing: &Sizing, set: &BTreeMap<String, String>) -> BTreeMap<Str
     if let (Some(pool), Some(memory)) = (pool, sizing.memory) {
         put("innodb_buffer_pool_size", pool);
         // Internal temporary tables share one gigabyte by default, which alone is more than a small pod has.
-        put("temptable_max_ram", (memory / 16).clamp(16 * MIB, 1024 * MIB));
+        put("temptable_max_ram", temporary_tables(memory));
     }
     // Known from 8.0.30 on; older ones pass over a loose option. It must leave room for data on a small volume.
     let redo = (pool.unwrap_or(SMALLEST_POOL) / 2).clamp(100 * MIB, 4096 * MIB).min(sizing.storage / 8);
@@ -52,8 +56,16 @@ pub fn defaults(sizing: &Sizing, set: &BTreeMap<String, String>) -> BTreeMap<Str
     options
 }
 
+fn temporary_tables(memory: u64) -> u64 {
+    (memory / 16).clamp(16 * MIB, 1024 * MIB)
+}
+
+/// With a pool that is full and temporary tables as large as they get, nothing must be left for the kernel to kill: with
+/// neither counted, a server of 2 GiB was killed as soon as its data was larger than its pool.
 fn pool_size(memory: u64, connections: u64) -> u64 {
-    let others = OVERHEAD.max(connections.saturating_mul(PER_CONNECTION));
-    let pool = (memory / 10 * 7).min(memory.saturating_sub(others));
-    pool.max(SMALLEST_POOL.min(memory / 4)) / MIB * MIB
+    let others = OVERHEAD.max(connections.saturating_mul(PER_CONNECTION)) + temporary_tables(memory);
+    let left = memory.saturating_sub(others);
+    let pool = (memory / 10 * 7).min(left - left / (PAGES_SHARE + 1));
+    let unit = if pool < CHUNK { MIB } else { CHUNK };
+    (pool / unit * unit).max(SMALLEST_POOL.min(memory / 4) / MIB * MIB)
 }
