@@ -202,9 +202,12 @@ async fn fetch(
 }
 
 fn told(progress: &Progress) -> String {
-    let (done, total) = (progress.done(), progress.total());
-    let percent = (u128::from(done) * 100).checked_div(u128::from(total)).unwrap_or(0);
-    format!("downloading {percent} % of {} MiB", total.div_ceil(1 << 20))
+    format!("downloading {} % of {} MiB", percent(progress).unwrap_or(0), progress.total().div_ceil(1 << 20))
+}
+
+/// How much of it is done. None while nobody knows how much there is.
+fn percent(progress: &Progress) -> Option<u128> {
+    (u128::from(progress.done()) * 100).checked_div(u128::from(progress.total()))
 }
 
 /// The version of the mysqld that will run.

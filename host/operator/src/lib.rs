@@ -13,6 +13,7 @@ pub mod journal;
 mod lease;
 pub mod limits;
 pub mod metrics;
+mod ownership;
 pub mod policies;
 pub mod resources;
 pub mod roles;

@@ -15,7 +15,7 @@ use backup::{Keys, Progress, Store};
 use tokio::process::{Child, ChildStdin};
 use wire::DumpSource;
 
-use super::{PROGRESS, keys, stage};
+use super::{PROGRESS, keys, percent, stage};
 use crate::backups::check_room;
 use crate::config::Config;
 use crate::initialize::SecretFile;
@@ -130,9 +130,8 @@ impl Dump {
 }
 
 fn told(progress: &Progress) -> String {
-    let (done, total) = (progress.done(), progress.total());
-    match (u128::from(done) * 100).checked_div(u128::from(total)) {
-        Some(percent) => format!("importing {percent} % of a dump of {} MiB", total.div_ceil(1 << 20)),
+    match percent(progress) {
+        Some(percent) => format!("importing {percent} % of a dump of {} MiB", progress.total().div_ceil(1 << 20)),
         None => "importing a dump".to_owned(),
     }
 }

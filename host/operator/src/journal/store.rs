@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::pending::{Advice, Batch};
 use crate::cache::ClusterKey;
+use crate::ownership::controller_of;
 
 /// Who writes these ConfigMaps.
 const MANAGER: &str = "grampus/journal";
@@ -185,7 +186,7 @@ fn add<Q: DecisionKind>(ring: &mut Ring, entry: Entry<Q>) -> bool {
 
 /// Whose a ConfigMap is, if it is not the cluster's own.
 pub fn foreign(live: &ConfigMap, cluster: &MysqlCluster) -> Option<String> {
-    let owner = live.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let owner = controller_of(live);
     match owner {
         Some(owner) if Some(&owner.uid) == cluster.meta().uid.as_ref() => None,
         Some(owner) => Some(format!("it belongs to {} {} ({})", owner.kind, owner.name, owner.uid)),

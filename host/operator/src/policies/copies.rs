@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 
 use self::plan::{Plan, Seen, plan};
 
+use crate::ownership::controller_of;
+
 /// Who writes these ConfigMaps.
 const MANAGER: &str = "grampus/policy-copies";
 
@@ -167,7 +169,7 @@ async fn list(maps: &Api<ConfigMap>, cluster: &MysqlCluster, decision: &str) -> 
 }
 
 fn is_own(map: &PartialObjectMeta<ConfigMap>, cluster: &MysqlCluster) -> bool {
-    let owner = map.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let owner = controller_of(map);
     owner.is_some_and(|owner| Some(&owner.uid) == cluster.meta().uid.as_ref())
 }
 

@@ -10,7 +10,6 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource, ResourceExt};
 use objects::Problem;
@@ -20,6 +19,7 @@ use objects::validate::ValidatedCluster;
 use serde::de::DeserializeOwned;
 
 use super::reconcile::{Error, Trouble, WAITING};
+use crate::ownership::controller_of;
 
 /// What there is, under the names that a cluster uses.
 #[derive(Debug, Clone, Default)]
@@ -155,10 +155,6 @@ pub fn foreign(cluster: &ValidatedCluster, live: &Live) -> Vec<Trouble> {
         .chain(record)
         .chain(secrets.filter_map(|(_, secret)| standing(cluster, secret)))
         .collect()
-}
-
-fn controller_of<K: Resource>(child: &K) -> Option<&OwnerReference> {
-    child.owner_references().iter().find(|owner| owner.controller == Some(true))
 }
 
 /// Nothing for the cluster's own, and else why it cannot be used.

@@ -19,6 +19,7 @@ use super::dereference::Live;
 use super::reconcile::{Error, Trouble};
 use super::{FIELD_MANAGER, Worker};
 use crate::certificates::{self, Pair};
+use crate::ownership::controller_of;
 
 /// 143 bits, and nothing that would need escaping in a URI or an option file.
 const PASSWORD_LENGTH: usize = 24;
@@ -121,7 +122,7 @@ async fn follow_policy(
     kind: SecretKind,
     found: &Secret,
 ) -> Result<(), Error> {
-    let is_owned = found.owner_references().iter().any(|owner| owner.controller == Some(true));
+    let is_owned = controller_of(found).is_some();
     let shall_be = !kind.outlives(cluster.deletion_policy);
     if is_owned == shall_be {
         return Ok(());

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use objects::api::labels;
@@ -18,6 +17,7 @@ use topology::snapshot::{MemberView, OtherVersion, PodFacts, Probe, Snapshot};
 use super::cluster::Cluster;
 use super::wanted::Wanted;
 use crate::agents::Seen;
+use crate::ownership::controller_of;
 
 /// The label of a node's zone.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -157,10 +157,6 @@ fn is_held(pod: &Pod, cluster: &Cluster) -> bool {
         let ours = controller_of(&*set).map(|owner| owner.uid.as_str()) == cluster.uid.as_deref();
         ours && set.uid().as_deref() == Some(holder.uid.as_str())
     })
-}
-
-fn controller_of(object: &impl ResourceExt) -> Option<&OwnerReference> {
-    object.owner_references().iter().find(|owner| owner.controller == Some(true))
 }
 
 /// Whether a pod was there before the cluster: what a deleted one of the same name has left. It ends by itself, and until

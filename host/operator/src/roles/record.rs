@@ -8,6 +8,7 @@ use objects::api::{MysqlTopology, MysqlTopologySpec};
 use topology::record::Record;
 
 use crate::cache::ClusterKey;
+use crate::ownership::controller_of;
 
 /// A record and the version it was read at.
 #[derive(Debug, Clone)]
@@ -109,7 +110,7 @@ impl Records {
 }
 
 fn is_of(object: &MysqlTopology, uid: Option<&str>) -> bool {
-    let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let owner = controller_of(object);
     owner.is_none_or(|owner| Some(owner.uid.as_str()) == uid)
 }
 

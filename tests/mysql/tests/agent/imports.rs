@@ -64,20 +64,33 @@ async fn texts(member: &Member) -> Result<Vec<(i32, String, String)>> {
     Ok(member.client("root").await?.query("SELECT id, words, SHA2(bytes, 256) FROM shop.texts").await?)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dump_of_another_server_becomes_the_first_data_of_a_cluster() -> Result {
+/// Everything that is compared of what a server holds.
+type Held = (Vec<(u32, u32)>, Vec<(i32, String, String)>);
+
+async fn held(member: &Member) -> Result<Held> {
+    Ok((rows(member).await?, texts(member).await?))
+}
+
+/// Another server, and what it holds.
+async fn other_server() -> Result<(Cluster, Held)> {
     let (other, _) = Cluster::serving(1, 0).await?;
-    let (source, store) = (other.member(0), tempfile::tempdir()?);
+    let source = other.member(0);
     let mut root = source.client("root").await?;
     for statement in MORE {
         root.query_drop(statement).await?;
     }
     source.client("app").await?.query_drop("INSERT INTO t VALUES (1, 10), (2, 20)").await?;
+    let there = held(source).await?;
+    Ok((other, there))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_of_another_server_becomes_the_first_data_of_a_cluster() -> Result {
+    let (other, there) = other_server().await?;
+    let (source, store) = (other.member(0), tempfile::tempdir()?);
     let executed = source.executed().await?;
-    let (all, texts_there) = (rows(source).await?, texts(source).await?);
     let good = dump(source, &["--databases", "shop"]).await?;
     let everything = dump(source, &["--all-databases"]).await?;
-    drop(root);
     other.stop().await?;
 
     std::fs::create_dir(store.path().join("dumps"))?;
@@ -102,7 +115,7 @@ async fn a_dump_of_another_server_becomes_the_first_data_of_a_cluster() -> Resul
     assert_eq!(import(&cluster, store.path(), "dumps/shop.sql.zst").await?, JobState::Done);
     assert_eq!(opened(&mut cluster).await?, executed, "it knows what the other server had executed");
     let member = cluster.member(0);
-    assert_eq!((rows(member).await?, texts(member).await?), (all, texts_there));
+    assert_eq!(held(member).await?, there);
     let mut root = member.client("root").await?;
     let seen: Vec<u32> = root.query("SELECT id FROM shop.seen ORDER BY id").await?;
     assert_eq!(seen, [1, 2]);
@@ -125,14 +138,8 @@ async fn a_dump_of_another_server_becomes_the_first_data_of_a_cluster() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_logical_backup_has_the_databases_of_applications_and_nothing_of_the_cluster_it_came_from() -> Result {
-    let (other, _) = Cluster::serving(1, 0).await?;
+    let (other, there) = other_server().await?;
     let (source, bucket) = (other.member(0), tempfile::tempdir()?);
-    let mut root = source.client("root").await?;
-    for statement in MORE {
-        root.query_drop(statement).await?;
-    }
-    source.client("app").await?.query_drop("INSERT INTO t VALUES (1, 10), (2, 20)").await?;
-    let (all, texts_there) = (rows(source).await?, texts(source).await?);
     let store = StoreAccess::Volume { path: bucket.path().display().to_string() };
     let order = BackupOrder { path: LOGICAL.to_owned(), ..*ordered("one", store.clone()) };
     let summary = made_as(source, BackupAsk::BeginLogical { order: Box::new(order), recipients: None }).await?;
@@ -140,7 +147,6 @@ async fn a_logical_backup_has_the_databases_of_applications_and_nothing_of_the_c
     assert!(!source.volume().join("mysql.backup").exists(), "nothing is left of it on the volume");
     let manifest = std::fs::read_to_string(bucket.path().join(LOGICAL).join("manifest.json"))?;
     assert!(manifest.contains(r#""format": 3"#) && manifest.contains(r#""method": "Logical""#), "{manifest}");
-    drop(root);
     other.stop().await?;
 
     let mut cluster = empty().await?;
@@ -149,7 +155,7 @@ async fn a_logical_backup_has_the_databases_of_applications_and_nothing_of_the_c
     assert_eq!(recover_with(&cluster, &store, LOGICAL, None, None).await?, JobState::Done);
     assert_eq!(opened(&mut cluster).await?, GtidSet::new(), "a history of its own");
     let member = cluster.member(0);
-    assert_eq!((rows(member).await?, texts(member).await?), (all, texts_there));
+    assert_eq!(held(member).await?, there);
     assert!(!member.volume().join("mysql.replay").exists(), "nothing is left of the statements");
     member.client("root").await?.query_drop("CALL shop.twice()").await?;
     member.client("app").await?.query_drop("INSERT INTO t VALUES (3, 30)").await?;
